@@ -1,0 +1,94 @@
+"""Every usual mistake gets its own hint, a fuller one on the second try; a right answer passes however it is written."""
+import copy
+
+import numpy as np
+import pytest
+
+from lib import checks
+from lib.checks import NotYet
+
+
+def block(A, sigma, sample):
+    return sum(sample(a) for a in A) / sigma**2
+
+
+def schur(C, P, sigma, middle, sign=-1):
+    flat_c, flat_p = C.reshape(-1, C.shape[-1]) / sigma, P.reshape(-1, P.shape[-1]) / sigma
+    cross = flat_c.T @ flat_p
+    return flat_c.T @ flat_c + sign * cross @ middle(flat_p.T @ flat_p) @ cross.T
+
+
+RIGHT = {
+    "block_information": lambda A, s: np.tensordot(A, A, ([0, 1], [0, 1])) / s**2,
+    "schur_complement": lambda C, P, s: schur(C, P, s, np.linalg.pinv),
+    "exchange_rate": lambda a, g, r: (np.sin(a * np.pi / 180) / (g * r)) ** 2,
+}
+
+WRONG = [  # exercise, wrong answer, a word of its own hint
+    ("block_information", lambda A, s: block(A, 1, lambda a: a.T @ a), "noise"),
+    ("block_information", lambda A, s: block(A, s**0.5, lambda a: a.T @ a), "units"),
+    ("block_information", lambda A, s: block(A, s, lambda a: a.T @ a) / len(A), "average"),
+    ("block_information", lambda A, s: block(A[:1], s, lambda a: a.T @ a), "first sample"),
+    ("block_information", lambda A, s: A.sum(0).T @ A.sum(0) / s**2, "square"),
+    ("block_information", lambda A, s: block(A, 1 / s, lambda a: a.T @ a), "multiply"),
+    ("block_information", lambda A, s: block(A, s, lambda a: a @ a.T), "shape"),
+    ("schur_complement", lambda C, P, s: block(C, s, lambda c: c.T @ c), "block"),
+    ("schur_complement", lambda C, P, s: schur(C, P, s, np.linalg.inv, sign=1), "ADD"),
+    ("schur_complement", lambda C, P, s: np.linalg.inv(schur(C, P, s, np.linalg.inv)), "covariance"),
+    ("schur_complement", lambda C, P, s: schur(C, P, 1, np.linalg.inv), "noise"),
+    ("schur_complement", lambda C, P, s: schur(C, P, s, lambda m: np.eye(len(m))), "missing"),
+    ("schur_complement", lambda C, P, s: schur(C, P, s, lambda m: m), "inverted"),
+    ("exchange_rate", lambda a, g, r: (np.sin(a) / (g * r)) ** 2, "radians"),
+    ("exchange_rate", lambda a, g, r: (np.cos(np.deg2rad(a)) / (g * r)) ** 2, "0 degrees"),
+    ("exchange_rate", lambda a, g, r: (np.sin(np.deg2rad(a)) / g * r) ** 2, "noisier"),
+    ("exchange_rate", lambda a, g, r: (np.sin(np.deg2rad(a)) / g) ** 2 / r, "variance"),
+    ("exchange_rate", lambda a, g, r: np.sin(np.deg2rad(a)) / (g * r), "amplitudes"),
+    ("exchange_rate", lambda a, g, r: (g * r / np.sin(np.deg2rad(a))) ** 2, "Y per X"),
+    ("exchange_rate", lambda a, g, r: (np.sin(np.deg2rad(a)) / r) ** 2, "weak direction"),
+]
+
+
+def fresh(name):
+    exercise = copy.copy(getattr(checks, name))
+    exercise.tries = {}
+    return exercise
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_answers_pass(name, capsys):
+    fresh(name)(RIGHT[name])
+    assert capsys.readouterr().out.startswith(f"right: {name}")
+
+
+@pytest.mark.parametrize("name, answer, word", WRONG)
+def test_each_mistake_has_its_hint_and_a_fuller_one(name, answer, word):
+    exercise = fresh(name)
+    with pytest.raises(NotYet) as first:
+        exercise(answer)
+    with pytest.raises(NotYet) as second:
+        exercise(answer)
+    assert word in str(first.value) and "no mistake that we know" not in str(first.value)
+    assert str(second.value).startswith(str(first.value)) and len(str(second.value)) > len(str(first.value))
+    assert first.value._render_traceback_() == [f"Not yet: {first.value}"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_hints_differ_and_there_are_four_planted_mistakes(name):
+    hints = [hint for _, hint, _ in getattr(checks, name).mistakes]
+    assert len(set(hints)) == len(hints) and sum(exercise == name for exercise, *_ in WRONG) >= 4
+
+
+@pytest.mark.parametrize("answer, word", [
+    (lambda *_: None, "None"), (lambda *_: 1 / 0, "ZeroDivisionError"), (lambda *_: np.zeros(5), "shape"),
+    (lambda A, s: np.full((A.shape[-1],) * 2, 7.0), "no mistake that we know"), (lambda *_: "text", "stops with"),
+])
+def test_other_answers_are_told_what_is_wrong(answer, word):
+    with pytest.raises(NotYet, match=word):
+        fresh("block_information")(answer)
+
+
+def test_a_stub_stays_a_stub():
+    def stub(*_):
+        raise NotImplementedError
+    with pytest.raises(NotImplementedError):
+        fresh("block_information")(stub)
