@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 import numpy as np
+from scipy import stats
 
 from lib import linear_gaussian
 
@@ -138,4 +139,104 @@ exchange_rate = Exercise(
          "this is Y per X, the paper's direction; we ask for X per Y.", "Turn the fraction over."),
         (lambda angle, weak, ratio: _rate(angle, 1.0, ratio),
          "and how well does X itself see its weak direction?", "X's own information there is weak_sight squared: divide by it."),
+    ])
+
+
+def _batches():
+    """Three (x_hat, x, y_hat, y, lam) with as many rows in x as in y, so that a wrong pairing runs and is wrong."""
+    rng = np.random.default_rng(2)
+    return [(*(rng.standard_normal((n, d)) for _ in range(4)), lam) for n, d, lam in [(6, 3, 0.5), (4, 5, 2.0), (9, 2, 0.3)]]
+
+
+def _mse(left, right):
+    return ((left - right) ** 2).mean()
+
+
+uml_loss = Exercise(
+    "uml_loss", _batches(), lambda x_hat, x, y_hat, y, lam: _mse(x_hat, x) + lam * _mse(y_hat, y),
+    [
+        (lambda x_hat, x, y_hat, y, lam: _mse(x_hat, x),
+         "and Y?", "Each modality has a term of its own; add lam times the one of Y."),
+        (lambda x_hat, x, y_hat, y, lam: _mse(x_hat, x) + _mse(y_hat, y),
+         "lam does nothing in your answer.", "It weighs the term of Y."),
+        (lambda x_hat, x, y_hat, y, lam: lam * _mse(x_hat, x) + _mse(y_hat, y),
+         "lam sits on the wrong modality.", "X is the target and keeps weight one; lam weighs Y."),
+        (lambda x_hat, x, y_hat, y, lam: _mse(x_hat, y) + lam * _mse(y_hat, x),
+         "you compare x_hat with y: that would need pairs.", "Each reconstruction is compared with its own input."),
+        (lambda x_hat, x, y_hat, y, lam: _mse(x_hat, x) + lam * _mse(x_hat, y_hat),
+         "your second term pulls x_hat and y_hat together: an alignment loss.", "UML has none; the second term is y_hat against y."),
+        (lambda x_hat, x, y_hat, y, lam: ((x_hat - x) ** 2).sum() + lam * ((y_hat - y) ** 2).sum(),
+         "you add up; we asked for the mean.", "With a sum the loss would grow with the batch and the width."),
+    ])
+
+
+def _tables():
+    """Three (train_x, test_x, k), none of them centred, with unequal variances."""
+    rng = np.random.default_rng(3)
+    return [(rng.standard_normal((n, d)) * np.arange(1, d + 1) + 3, rng.standard_normal((n + 2, d)) * np.arange(d, 0, -1) + 2, k)
+            for n, d, k in [(30, 5, 2), (40, 6, 3), (25, 4, 1)]]
+
+
+def _pca(train_x, test_x, k, fit_mean=None, test_mean=None, top=True):
+    fit_mean = train_x.mean(0) if fit_mean is None else fit_mean
+    centred = test_x - (train_x.mean(0) if test_mean is None else test_mean)
+    _, _, directions = np.linalg.svd(train_x - fit_mean, full_matrices=False)
+    kept = directions[:k] if top else directions[-k:]
+    return (centred - centred @ kept.T @ kept) ** 2
+
+
+pca_reconstruction_error = Exercise(
+    "pca_reconstruction_error", _tables(), lambda train_x, test_x, k: _pca(train_x, test_x, k).mean(),
+    [
+        (lambda train_x, test_x, k: _pca(train_x, test_x, k, fit_mean=0, test_mean=0).mean(),
+         "did you centre the data?", "Subtract the mean of train_x from both sets first."),
+        (lambda train_x, test_x, k: _pca(train_x, test_x, k, test_mean=test_x.mean(0)).mean(),
+         "you centre the test set by its own mean.", "The mean, too, is fitted: use the one of train_x."),
+        (lambda train_x, test_x, k: _pca(test_x, test_x, k).mean(),
+         "you fit on the test set.", "That is the oracle line; fit mean and components on train_x."),
+        (lambda train_x, test_x, k: _pca(train_x, test_x, k, top=False).mean(),
+         "these are the components with the LEAST variance.", "numpy.linalg.eigh sorts upwards, numpy.linalg.svd downwards."),
+        (lambda train_x, test_x, k: _pca(train_x, test_x, k).sum(1).mean(),
+         "you add up over the features; we asked for their mean.", "Divide by the number of features as well."),
+        (lambda train_x, test_x, k: _pca(train_x, train_x, k).mean(),
+         "this is the training error.", "Project and compare test_x."),
+    ])
+
+
+def _errors():
+    """Three (baseline, method), errors over seeds, correlated as paired ones are."""
+    rng = np.random.default_rng(4)
+    common = [rng.standard_normal(n) for n in (5, 8, 12)]
+    return [(c + 5 + 0.3 * rng.standard_normal(len(c)), c + 4 + 0.3 * rng.standard_normal(len(c))) for c in common]
+
+
+def _interval(mean, error, quantile):
+    return np.array([mean - quantile * error, mean + quantile * error])
+
+
+def _gain(baseline, method, ddof=1, quantile=None, scale=None):
+    gains, n = baseline - method, len(baseline)
+    return _interval(gains.mean(), gains.std(ddof=ddof) / np.sqrt(scale or n), quantile or stats.t.ppf(0.975, n - 1))
+
+
+def _unpaired(baseline, method):
+    error = np.sqrt((baseline.var(ddof=1) + method.var(ddof=1)) / len(baseline))
+    return _interval(baseline.mean() - method.mean(), error, stats.t.ppf(0.975, 2 * len(baseline) - 2))
+
+
+paired_gain_interval = Exercise(
+    "paired_gain_interval", _errors(), _gain,
+    [
+        (lambda baseline, method: _gain(baseline, method, scale=1),
+         "this is the spread of single seeds.", "The MEAN is surer than one seed: divide by the root of their number."),
+        (_unpaired,
+         "you treat the seeds as if they were not paired.", "Take the difference seed by seed first; what the seeds have in common then cancels."),
+        (lambda baseline, method: _gain(baseline, method, quantile=stats.norm.ppf(0.975)),
+         "with few seeds the normal quantile is too narrow.", "Use Student's t with n - 1 degrees of freedom."),
+        (lambda baseline, method: _gain(baseline, method, ddof=0),
+         "the standard deviation is too small.", "The mean is estimated too: ddof=1."),
+        (lambda baseline, method: -_gain(baseline, method)[::-1],
+         "the sign: these are errors, lower is better.", "Gain is baseline minus method."),
+        (lambda baseline, method: _gain(baseline, method, quantile=stats.t.ppf(0.95, len(baseline) - 1)),
+         "this is a 90 % interval.", "2.5 % on either side: the quantile is 0.975."),
     ])

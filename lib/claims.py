@@ -28,7 +28,7 @@ class Claims:
     """All claims and metrics of one run of one notebook.
 
     parameters is the notebook's validated `lib.parameters.Parameters`. With parameters.enforce False (a run too small
-    to judge) a false claim is recorded and does not stop the run, unless it is exact, that is, has no interval.
+    to judge) a false claim is recorded and does not stop the run, unless it is exact.
     """
 
     def __init__(self, notebook, parameters):
@@ -36,7 +36,7 @@ class Claims:
         self.claims, self.metrics = {}, {}
         self.started = time.time()
 
-    def __call__(self, id, statement, paper, value, interval=None, expected=None, holds=None):
+    def __call__(self, id, statement, paper, value, interval=None, expected=None, holds=None, exact=None):
         """Judge one claim and print it on one line.
 
         id         stable name, '<notebook number>.<words-with-hyphens>'; claiming it again replaces it
@@ -45,6 +45,7 @@ class Claims:
         value      the measured number; interval (low, high) around it, None where the claim is exact
         expected   what theory says, where it says a number
         holds      the verdict; left out, it is whether `expected` lies in the interval
+        exact      must hold in a run of any size; left out, it is whether there is no interval
 
         Raises FalseClaim where it does not hold; what is known so far then goes to <out>.failed.json.
         """
@@ -58,7 +59,8 @@ class Claims:
             expected=None if expected is None else float(expected))
         line = f"{_verdict(holds)} {id}: {statement}. Measured {_measured(self.claims[id])}"
         print(line)
-        if not holds and (self.parameters.enforce or interval is None):
+        exact = interval is None if exact is None else exact
+        if not holds and (self.parameters.enforce or exact):
             self._save(".failed.json")
             raise FalseClaim(line)
 

@@ -41,12 +41,16 @@ class SharedAutoencoder(nn.Module):
     seeds       one network each; seed s has the weights that nn.Linear draws after torch.manual_seed(s)
     n_adapters  number of modalities with maps of their own
     linear      True leaves the ReLUs out
+
+    Raises ValueError for no seeds, a negative seed, or a size below 1.
     """
 
     def __init__(self, seeds, n_adapters, n_observed=50, width=128, hidden=64, d_code=10, linear=False):
         super().__init__()
         for name, value in dict(n_adapters=n_adapters, n_observed=n_observed, width=width, hidden=hidden, d_code=d_code).items():
             whole(name, value)
+        if not len(seeds):
+            refuse("seeds", seeds, "one or more whole numbers >= 0")
         sizes = layer_sizes(n_observed, width, hidden, d_code)
         plan = sizes[1:5] + [size for _ in range(n_adapters) for size in (sizes[0], sizes[5])]
         per_seed = []
@@ -90,17 +94,20 @@ def train(model, data, test, batch_sizes, lr, steps, every=50, seed=0, progress=
     rows = torch.arange(len(test), device=test.device)[:, None]
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    curve = []
-    bar = tqdm(range(steps + 1), desc=progress, disable=not progress, file=sys.stdout, mininterval=0.5,
-               bar_format="{desc:<34}{bar:24}{n_fmt}/{total_fmt} steps, {remaining} left")
+    def test_error():
+        with torch.no_grad():
+            return ((model([test])[0] - test) ** 2).mean((1, 2)).cpu()
+
+    curve = [test_error()]
+    bar = tqdm(range(1, steps + 1), desc=progress, disable=not progress, file=sys.stdout, mininterval=0.5,
+               bar_format="{desc:<34}{bar:24} {n_fmt}/{total_fmt} updates, {remaining} left")
     for step in bar:
-        if step % every == 0:
-            with torch.no_grad():
-                curve.append(((model([test])[0] - test) ** 2).mean((1, 2)).cpu())
         draws = [torch.randint(x.shape[1], (len(x), n), generator=generator).to(x.device) for x, n in zip(data, batch_sizes)]
         xs = [x[rows, draw] for x, draw in zip(data, draws)]
         loss = sum(((x_hat - x) ** 2).mean((1, 2)).sum() for x_hat, x in zip(model(xs), xs))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if step % every == 0:
+            curve.append(test_error())
     return np.arange(0, steps + 1, every), torch.stack(curve).numpy()

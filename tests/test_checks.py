@@ -3,6 +3,8 @@ import copy
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.decomposition import PCA
 
 from lib import checks
 from lib.checks import NotYet
@@ -18,7 +20,35 @@ def schur(C, P, sigma, middle, sign=-1):
     return flat_c.T @ flat_c + sign * cross @ middle(flat_p.T @ flat_p) @ cross.T
 
 
+def mse(a, b):
+    return np.mean(np.square(a - b))
+
+
+def pca(train, test, k, keep=slice(None), average=np.mean):
+    fitted = PCA().fit(train)
+    kept = fitted.components_[keep][:k]
+    return average((test - fitted.mean_ - (test - fitted.mean_) @ kept.T @ kept) ** 2)
+
+
+def uncentred(train, test, k):
+    kept = np.linalg.eigh(train.T @ train)[1][:, -k:]
+    return mse(test, test @ kept @ kept.T)
+
+
+def own_mean(train, test, k):
+    return pca(train, test - test.mean(0) + train.mean(0), k)
+
+
+def interval(gains, quantile=None, error=None):
+    error = stats.sem(gains) if error is None else error
+    half = error * (quantile or stats.t.ppf(0.975, len(gains) - 1))
+    return gains.mean() - half, gains.mean() + half
+
+
 RIGHT = {
+    "uml_loss": lambda xh, x, yh, y, lam: np.mean((xh - x) ** 2 + lam * (yh - y) ** 2),
+    "pca_reconstruction_error": pca,
+    "paired_gain_interval": lambda b, m: list(stats.ttest_rel(b, m).confidence_interval()),
     "block_information": lambda A, s: np.tensordot(A, A, ([0, 1], [0, 1])) / s**2,
     "schur_complement": lambda C, P, s: schur(C, P, s, np.linalg.pinv),
     "exchange_rate": lambda a, g, r: (np.sin(a * np.pi / 180) / (g * r)) ** 2,
@@ -45,6 +75,24 @@ WRONG = [  # exercise, wrong answer, a word of its own hint
     ("exchange_rate", lambda a, g, r: np.sin(np.deg2rad(a)) / (g * r), "amplitudes"),
     ("exchange_rate", lambda a, g, r: (g * r / np.sin(np.deg2rad(a))) ** 2, "Y per X"),
     ("exchange_rate", lambda a, g, r: (np.sin(np.deg2rad(a)) / r) ** 2, "weak direction"),
+    ("uml_loss", lambda xh, x, yh, y, lam: mse(xh, x), "and Y?"),
+    ("uml_loss", lambda xh, x, yh, y, lam: mse(xh, x) + mse(yh, y), "does nothing"),
+    ("uml_loss", lambda xh, x, yh, y, lam: lam * mse(xh, x) + mse(yh, y), "wrong modality"),
+    ("uml_loss", lambda xh, x, yh, y, lam: mse(xh, y) + lam * mse(yh, x), "pairs"),
+    ("uml_loss", lambda xh, x, yh, y, lam: mse(xh, x) + lam * mse(xh, yh), "alignment"),
+    ("uml_loss", lambda xh, x, yh, y, lam: np.sum((xh - x) ** 2) + lam * np.sum((yh - y) ** 2), "mean"),
+    ("pca_reconstruction_error", uncentred, "centre the data"),
+    ("pca_reconstruction_error", own_mean, "own mean"),
+    ("pca_reconstruction_error", lambda a, b, k: pca(b, b, k), "test set"),
+    ("pca_reconstruction_error", lambda a, b, k: pca(a, b, k, slice(None, None, -1)), "LEAST"),
+    ("pca_reconstruction_error", lambda a, b, k: pca(a, b, k, average=np.sum) / len(b), "features"),
+    ("pca_reconstruction_error", lambda a, b, k: pca(a, a, k), "training error"),
+    ("paired_gain_interval", lambda b, m: interval(b - m, error=np.std(b - m, ddof=1)), "single seeds"),
+    ("paired_gain_interval", lambda b, m: list(stats.ttest_ind(b, m).confidence_interval()), "not paired"),
+    ("paired_gain_interval", lambda b, m: interval(b - m, 1.959963984540054), "normal"),
+    ("paired_gain_interval", lambda b, m: interval(b - m, error=np.std(b - m) / np.sqrt(len(b))), "too small"),
+    ("paired_gain_interval", lambda b, m: interval(m - b), "sign"),
+    ("paired_gain_interval", lambda b, m: list(stats.ttest_rel(b, m).confidence_interval(0.9)), "90 %"),
 ]
 
 
