@@ -17,7 +17,7 @@ lab: $(VENV)/.ready-grid  ## open JupyterLab on the notebooks
 	@cd notebooks && $(PY) -m jupyterlab
 
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill into results/, figures into figures/
-	@$(PY) -m snakemake --cores all --keep-going --rerun-incomplete --quiet rules host progress reason \
+	@$(PY) -m snakemake --cores all --keep-going --rerun-incomplete --quiet all \
 	  --config profile="$(PROFILE)" seeds="$(SEEDS)"
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place

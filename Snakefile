@@ -41,10 +41,10 @@ rule run:
     params:
         settings=settings,
     threads: 2
-    message:
-        "{wildcards.notebook}, profile {wildcards.profile}, seed {wildcards.seed}"
     shell:
-        "papermill {input.notebook} {log} -y {params.settings:q} --log-level ERROR --no-progress-bar"
+        "echo 'running {wildcards.notebook}, profile {wildcards.profile}, seed {wildcards.seed} ...';"
+        " papermill {input.notebook} {log} -y {params.settings:q} --log-level ERROR --no-progress-bar"
+        " 2> >(grep -v 'TCP without encryption' >&2)"  # the kernel says so of every local run
 
 
 onsuccess:
