@@ -47,11 +47,5 @@ rule run:
         " 2> >(grep -v 'TCP without encryption' >&2)"  # the kernel says so of every local run
 
 
-onsuccess:
-    print(f"{len(NOTEBOOKS)} notebooks, profile {PROFILE}, seeds {' '.join(SEEDS)}: every claim holds. Metrics, claims and executed notebooks are in results/{PROFILE}/.")
-    if PROFILE == "laptop" and "0" in SEEDS:
-        print("The figures of the README are in figures/.")
-
-
 onerror:
     print(f"Some notebooks failed; each one's executed copy, with its error, is in results/{PROFILE}/. The others are done and will not run again.")
