@@ -19,7 +19,7 @@ lab: $(VENV)/.ready-grid  ## open JupyterLab on the notebooks
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill into results/, figures into figures/
 	@$(PY) -m snakemake --cores all --keep-going --rerun-incomplete --quiet all \
 	  --config profile="$(PROFILE)" seeds="$(SEEDS)"
-	@echo "Up to date: every notebook, profile $(PROFILE), seeds $(SEEDS); every claim holds."
+	@echo "Up to date: every notebook, profile $(PROFILE), seeds $(SEEDS) ran to its end."
 	@echo "Metrics, claims and executed notebooks are in results/$(PROFILE)/, the README's figures in figures/."
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
