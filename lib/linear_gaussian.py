@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.require import array, positive, refuse, whole
+from lib.require import array, generator, positive, refuse, whole
 
 RANK_TOLERANCE = 1e-10  # singular values below this fraction of the largest one count as zero
+ROUNDING = 1e-14        # what rounding may change in an information matrix, as a fraction of its largest eigenvalue
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Design:
 
     def __post_init__(self):
         shared = array("shared", self.shared, (..., None, None, None))
-        private = np.empty((*shared.shape[:-1], 0)) if self.private is None else self.private
-        if np.ndim(private) != shared.ndim or np.shape(private)[:-1] != shared.shape[:-1]:
-            refuse("private", f"shape {np.shape(private)}", f"shape {shared.shape[:-1]} + (d_private,), as `shared`")
+        private = array("private", np.empty((*shared.shape[:-1], 0)) if self.private is None else self.private, (...,))
+        if private.shape[:-1] != shared.shape[:-1]:
+            refuse("private", f"shape {private.shape}", f"shape {shared.shape[:-1]} + (d_private,), as `shared`")
         object.__setattr__(self, "shared", shared)
-        object.__setattr__(self, "private", array("private", private, np.shape(private)))
+        object.__setattr__(self, "private", private)
         object.__setattr__(self, "sigma", positive("sigma", self.sigma))
 
     @property
@@ -76,7 +77,7 @@ def random_design(rng, n_samples, n_observed, d_shared, d_private=0, sigma=1.0, 
     if d_shared > n_observed:
         refuse("d_shared", d_shared, f"at most n_observed = {n_observed}, so that one sample can have full column rank")
     lead = () if n_draws is None else (whole("n_draws", n_draws),)
-    draw = rng.standard_normal((*lead, n_samples, n_observed, d_shared + d_private))
+    draw = generator("rng", rng).standard_normal((*lead, n_samples, n_observed, d_shared + d_private))
     return Design(draw[..., :d_shared], draw[..., d_shared:], sigma)
 
 
@@ -87,8 +88,8 @@ def angled_designs(angle, weak_sight=0.0, sigma_x=1.0, sigma_y=1.0):
     the single direction at `angle` degrees from direction 1.
     """
     angle = np.deg2rad(array("angle", angle, ()))
-    x = Design(np.diag([1.0, array("weak_sight", weak_sight, ())])[None], sigma=sigma_x)
-    y = Design([[[np.cos(angle), np.sin(angle)]]], sigma=sigma_y)
+    x = Design(np.diag([1.0, array("weak_sight", weak_sight, ())])[None], sigma=positive("sigma_x", sigma_x))
+    y = Design([[[np.cos(angle), np.sin(angle)]]], sigma=positive("sigma_y", sigma_y))
     return x, y
 
 
@@ -101,14 +102,19 @@ def sample(design, theta_shared, theta_private, rng, n_draws=None):
     theta_private = array("theta_private", theta_private, (design.d_private,))
     clean = design.shared @ theta_shared + design.private @ theta_private
     lead = () if n_draws is None else (whole("n_draws", n_draws),)
-    return clean + design.sigma * rng.standard_normal((*lead, *clean.shape))
+    return clean + design.sigma * generator("rng", rng).standard_normal((*lead, *clean.shape))
+
+
+def _rows(designs):
+    """The rows() of every design; refuses designs that do not go together."""
+    if len({(*design.shared.shape[:-3], design.d_shared) for design in designs}) != 1:
+        refuse("designs", [design.shared.shape for design in designs], "one or more designs with the same d_shared and leading axes")
+    return [design.rows() for design in designs]
 
 
 def stack(*designs):
     """The stacked design (..., N, d) in noise units; columns [theta_c, theta_private of each modality in turn]."""
-    if not designs or len({design.d_shared for design in designs}) > 1:
-        refuse("designs", [design.d_shared for design in designs], "one or more designs with the same d_shared")
-    rows = [design.rows() for design in designs]
+    rows = _rows(designs)
     widths = [private.shape[-1] for _, private in rows]
     blocks = []
     for k, (shared, private) in enumerate(rows):
@@ -130,23 +136,43 @@ def block_information(*designs):
 
     Its inverse is the variance of theta_c for somebody who already KNOWS theta_x and theta_y.
     """
-    return sum(shared.mT @ shared for shared, _ in (design.rows() for design in designs))
+    return sum(shared.mT @ shared for shared, _ in _rows(designs))
 
 
 def efficient_information(*designs):
     """Information about theta_c that is left when theta_x, theta_y are unknown, (..., d_shared, d_shared).
 
     The Schur complement I_cc - I_cp pinv(I_pp) I_pc of every modality, summed: private parts are disjoint. Computed as
-    R'R, R the part of the shared design that the private design cannot explain, so that an exact zero stays one.
+    R'R, R the part of the shared design that the private design cannot explain, so that an exact zero stays one, in
+    whatever units the private columns come.
     """
-    return sum(_schur(*design.rows()) for design in designs)
+    return sum(_schur(*rows) for rows in _rows(designs))
 
 
 def _schur(shared, private):
-    residual = shared - private @ (np.linalg.pinv(private, rtol=RANK_TOLERANCE) @ shared)
+    length = np.linalg.norm(private, axis=-2, keepdims=True)  # a private column hides as much, however short it is
+    private = private / np.where(length > RANK_TOLERANCE * length.max(-1, keepdims=True, initial=0.0), length, np.inf)
+    hides, weight, _ = np.linalg.svd(private, full_matrices=False)
+    hides = hides * (weight > RANK_TOLERANCE * weight[..., :1])[..., None, :]
+    residual = shared - hides @ (hides.mT @ shared)
     _, size, directions = np.linalg.svd(residual, full_matrices=False)
     floor = RANK_TOLERANCE * np.linalg.norm(shared, axis=(-2, -1))[..., None]
     return directions.mT @ (np.where(size > floor, size, 0.0)[..., None] ** 2 * directions)
+
+
+def _information(name, value, d=None):
+    """`value` as float64 (..., d, d); refuses what is, beyond rounding, not symmetric or has a negative eigenvalue."""
+    value = array(name, value, (..., d, d))
+    if value.shape[-2] != value.shape[-1]:
+        refuse(name, f"shape {value.shape}", "shape (..., d, d)")
+    rounding = RANK_TOLERANCE * np.abs(value).max((-2, -1))
+    skew = np.abs(value - value.mT).max((-2, -1))
+    if (skew > rounding).any():
+        refuse(name, f"entries {skew.max():.3g} off their mirror images", "symmetric matrices")
+    lowest = np.linalg.eigvalsh(value)[..., 0]
+    if (lowest < -rounding).any():
+        refuse(name, f"an eigenvalue of {lowest.min():.3g}", "matrices without negative eigenvalues")
+    return value
 
 
 def covariance(information):
@@ -155,21 +181,22 @@ def covariance(information):
     A direction without information has variance 0 here, because that estimate always answers 0 along it. Ask
     `directional_variance` for what is known about the truth.
     """
-    return np.linalg.pinv(information, rtol=RANK_TOLERANCE, hermitian=True)
+    return np.linalg.pinv(_information("information", information), rtol=RANK_TOLERANCE, hermitian=True)
 
 
 def directional_variance(information, v):
     """Least variance of an unbiased estimate of v'theta (Cramer-Rao), (...,): v' pinv(I) v if v is in range(I), else inf."""
-    information = array("information", information, (..., np.shape(information)[-1], np.shape(information)[-1]))
+    information = _information("information", information)
     v = array("v", v, (information.shape[-1],))
     if not v.any():
         refuse("v", v.tolist(), "a direction that is not zero")
     values, vectors = np.linalg.eigh(information)
     along = (vectors.mT @ v) ** 2
-    seen = values > RANK_TOLERANCE * values[..., -1:]
-    variance = np.where(seen, along / np.where(seen, values, 1.0), 0.0).sum(-1)
-    unseen = np.where(seen, 0.0, along).sum(-1)
-    return np.where(unseen > RANK_TOLERANCE**1.5 * (v @ v), np.inf, variance)
+    largest = values[..., -1:]
+    seen = np.where(values > RANK_TOLERANCE * largest, values, np.inf)
+    unseen = np.where(np.isinf(seen), along, 0.0).sum(-1)
+    tilt = ROUNDING**2 * (along * (largest / seen) ** 2).sum(-1)  # of weakly seen directions towards unseen ones, by rounding
+    return np.where(unseen > tilt + RANK_TOLERANCE**1.5 * (v @ v), np.inf, (along / seen).sum(-1))
 
 
 def least_squares(designs, observations):
@@ -182,10 +209,14 @@ def least_squares(designs, observations):
     """
     if len(designs) != len(observations):
         refuse("observations", f"{len(observations)} modalities", f"{len(designs)}, one for each design")
-    stacked = np.concatenate([
-        array(f"observations[{k}]", seen, (..., *design.shared.shape[-3:-1])).reshape(*np.shape(seen)[:-2], -1) / design.sigma
-        for k, (design, seen) in enumerate(zip(designs, observations))], axis=-1)
-    solve = np.linalg.pinv(stack(*designs), rtol=RANK_TOLERANCE)
+    system = stack(*designs)
+    scaled, lead = [], (..., *system.shape[:-2])
+    for k, (design, seen) in enumerate(zip(designs, observations)):
+        seen = array(f"observations[{k}]", seen, (*lead, *design.shared.shape[-3:-1]))
+        lead = seen.shape[:-2]  # as many draws of every modality
+        scaled.append(seen.reshape(*lead, -1) / design.sigma)
+    stacked = np.concatenate(scaled, axis=-1)
+    solve = np.linalg.pinv(system, rtol=RANK_TOLERANCE)
     if solve.ndim == 2:
         return stacked @ solve.T
     return (solve @ stacked[..., None])[..., 0]
@@ -201,8 +232,13 @@ def exchange_rate(information_x, information_y, v, n_x=1):
     along v and Y opens it, 0 where Y changes nothing. The paper's exchange rate (Theorem 3) counts Y per X: 1 / k.
     """
     n_x = whole("n_x", n_x)
-    before = directional_variance(information_x, v)
-    after = directional_variance(np.add(information_x, information_y), v)
+    information_x = _information("information_x", information_x)
+    information_y = _information("information_y", information_y, information_x.shape[-1])
+    try:
+        both = information_x + information_y
+    except ValueError:
+        refuse("information_y", f"shape {information_y.shape}", f"leading axes that go with information_x, shape {information_x.shape}")
+    before, after = directional_variance(information_x, v), directional_variance(both, v)
     with np.errstate(invalid="ignore"):
         rate = n_x * (before / after - 1)
     return np.where(np.isinf(after), 0.0, rate)

@@ -24,6 +24,22 @@ def positive(name, value):
     return float(value)
 
 
+def several(name, value, accepted):
+    """`value` as a list; refuses what has no entries."""
+    try:
+        result = list(value)
+    except TypeError:
+        result = []
+    return result or refuse(name, value, accepted)
+
+
+def generator(name, value):
+    """`value`; refuses anything but a numpy.random.Generator."""
+    if not isinstance(value, np.random.Generator):
+        refuse(name, value, "a numpy.random.Generator, as numpy.random.default_rng(0) gives")
+    return value
+
+
 def array(name, value, shape):
     """`value` as a float64 array; refuses NaN, infinity, and any shape but `shape`.
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lib.require import positive, refuse, whole
+from lib.require import positive, refuse, several, whole
 
 
 class SeededLinear(nn.Module):
@@ -49,8 +49,7 @@ class SharedAutoencoder(nn.Module):
         super().__init__()
         for name, value in dict(n_adapters=n_adapters, n_observed=n_observed, width=width, hidden=hidden, d_code=d_code).items():
             whole(name, value)
-        if not len(seeds):
-            refuse("seeds", seeds, "one or more whole numbers >= 0")
+        seeds = several("seeds", seeds, "one or more whole numbers >= 0")
         sizes = layer_sizes(n_observed, width, hidden, d_code)
         plan = sizes[1:5] + [size for _ in range(n_adapters) for size in (sizes[0], sizes[5])]
         per_seed = []
@@ -71,6 +70,17 @@ class SharedAutoencoder(nn.Module):
         return [out(part) for out, part in zip(self.out, h.split([x.shape[1] for x in xs], dim=1))]
 
 
+def _check(name, x, weight):
+    """Refuse all but a tensor that `weight` (n_seeds, n_observed, width) can be multiplied with, with finite values."""
+    accepted = f"a finite {weight.dtype} tensor of shape ({weight.shape[0]}, any, {weight.shape[1]}) on {weight.device}"
+    if not isinstance(x, torch.Tensor):
+        refuse(name, type(x), accepted)
+    if (x.dtype, x.device, x.ndim) != (weight.dtype, weight.device, 3) or x.shape[1] == 0 or x.shape[::2] != weight.shape[:2]:
+        refuse(name, f"{x.dtype}, shape {tuple(x.shape)}, {x.device}", accepted)
+    if not torch.isfinite(x).all():
+        refuse(name, "NaN or infinite values", accepted)
+
+
 def train(model, data, test, batch_sizes, lr, steps, every=50, seed=0, progress=""):
     """Train on unpaired batches with Adam: L = sum over modalities of mean squared error (UML algorithm 1, lambda = 1).
 
@@ -83,13 +93,12 @@ def train(model, data, test, batch_sizes, lr, steps, every=50, seed=0, progress=
     Returns (steps_tested (t,), test_mse (t, n_seeds)); the first test comes before the first update.
     Raises ValueError for empty or mismatched input, NaN included.
     """
-    lr, steps, every = positive("lr", lr), whole("steps", steps), whole("every", every)
+    lr, steps, every, seed = positive("lr", lr), whole("steps", steps), whole("every", every), whole("seed", seed, low=0)
+    data, batch_sizes = several("data", data, "one tensor per modality"), several("batch_sizes", batch_sizes, "one number per modality")
     if len(data) != len(model.into) or len(batch_sizes) != len(data):
         refuse("data", f"{len(data)} modalities with {len(batch_sizes)} batch sizes", f"{len(model.into)} of each, one per adapter")
     for name, x in [*((f"data[{k}]", x) for k, x in enumerate(data)), ("test", test)]:
-        if x.ndim != 3 or x.shape[1] == 0 or x.shape[::2] != test.shape[::2] or not torch.isfinite(x).all():
-            refuse(name, f"shape {tuple(x.shape)}, all finite: {bool(torch.isfinite(x).all())}",
-                   f"finite values of shape ({test.shape[0]}, any, {test.shape[-1]})")
+        _check(name, x, model.into[0].weight)
     batch_sizes = [whole("batch_sizes", size) for size in batch_sizes]
     rows = torch.arange(len(test), device=test.device)[:, None]
     generator = torch.Generator().manual_seed(seed)

@@ -26,7 +26,7 @@ class Plain(nn.Module):
         return self.adapters[2 * k + 1](self.d(self.act(self.c(h))))
 
 
-@pytest.mark.parametrize("n_adapters, linear", [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize("n_adapters, linear", [(1, False), (1, True), (2, False), (2, True)])
 def test_side_by_side_equals_one_by_one(n_adapters, linear):
     x, y, test = worlds()
     data, sizes = [x, y][:n_adapters], [16, 24][:n_adapters]
@@ -45,6 +45,12 @@ def test_side_by_side_equals_one_by_one(n_adapters, linear):
             loss.backward()
             optimizer.step()
         np.testing.assert_allclose(fast[:, seed], curve, rtol=1e-5)
+
+
+def test_twice_is_the_same_with_two_modalities():
+    x, y, test = worlds()
+    once, again = (train(SharedAutoencoder(range(3), 2), [x, y], test, [16, 24], 3e-3, 40, every=10)[1] for _ in range(2))
+    np.testing.assert_array_equal(once, again)
 
 
 def test_seeds_do_not_touch_each_other():
@@ -76,9 +82,19 @@ MODEL = SharedAutoencoder([0], 1)
     (lambda: train(MODEL, [X], X, [0], 1e-3, 5), "batch_sizes"), (lambda: train(MODEL, [X], X, [4], 0.0, 5), "lr"),
     (lambda: train(MODEL, [X], X, [4], 1e-3, 0), "steps"), (lambda: train(MODEL, [X], X, [4], 1e-3, 5, every=0), "every"),
     (lambda: SharedAutoencoder([-1], 1), "seeds"), (lambda: SharedAutoencoder([], 1), "seeds"), (lambda: SharedAutoencoder([0], 0), "n_adapters"),
-    (lambda: SharedAutoencoder([0], 1, d_code=0), "d_code"),
+    (lambda: SharedAutoencoder([0], 1, d_code=0), "d_code"), (lambda: SharedAutoencoder([1.5], 1), "seeds"), (lambda: SharedAutoencoder([0], True), "n_adapters"),
+    (lambda: SharedAutoencoder([0], 1, width=1.5), "width"), (lambda: train(MODEL, [X], X[:, :0], [4], 1e-3, 5), "test"),
+    (lambda: train(MODEL, [X], X, [4], float("nan"), 5), "lr"), (lambda: train(MODEL, [X], X, [4], "fast", 5), "lr"), (lambda: train(MODEL, [X], X, [True], 1e-3, 5), "batch_sizes"),
+    (lambda: train(MODEL, [X], X, [4], 1e-3, 2, seed=-1), "seed"), (lambda: train(MODEL, [X], X, [4], 1e-3, 2, seed="a"), "seed"),
+    (lambda: train(MODEL, [torch.cat([X, X])], torch.cat([X, X]), [4], 1e-3, 2), "data[0]"),  # two seeds of data, one network
+    (lambda: train(MODEL, [X[..., :9]], X[..., :9], [4], 1e-3, 2), "data[0]"),  # the network reads 50 numbers
+    (lambda: train(MODEL, [X], X[0], [4], 1e-3, 2), "test"), (lambda: train(MODEL, [X.double()], X, [4], 1e-3, 2), "data[0]"),
+    (lambda: train(MODEL, [X.numpy()], X, [4], 1e-3, 2), "data[0]"), (lambda: train(MODEL, [X], X, 4, 1e-3, 2), "batch_sizes"),
+    (lambda: SharedAutoencoder(3, 1), "seeds"),
+    (lambda: train(MODEL, [], X, [], 1e-3, 2), "data"), (lambda: train(MODEL, 5, X, [4], 1e-3, 2), "data"), (lambda: train(MODEL, [X], X.numpy(), [4], 1e-3, 2), "test"),
 ])
 def test_bad_input(call, name):
     with pytest.raises(ValueError) as error:
         call()
-    assert str(error.value).startswith(f"{name}: got ") and "\n" not in str(error.value)
+    message = str(error.value)
+    assert message.startswith(f"{name}: got ") and ", accepted: " in message and "\n" not in message
