@@ -29,12 +29,12 @@ FACTORS = {                # the discrete part of Z*
 }
 MEASURES = {               # the continuous part: lowest and highest value
     "size": (6.5, 10.0),   # radius of the object in pixels
-    "x": (-1.5, 1.5),      # its centre, in pixels right of the middle
-    "y": (-1.5, 1.5),      # and below it
+    "x": (-1.0, 1.0),      # its centre, in pixels right of the middle
+    "y": (-1.0, 1.0),      # and below it
     "wind": (0.0, 1.0),    # of full strength
     "tempo": (2.0, 8.0),   # beats per second
 }
-FAVOURITES = {             # what is likely where: six scenes in ten draw their attribute from here
+FAVOURITES = {             # what is likely where: every second scene draws their attribute from here
     "meadow": dict(time=("day",), shape=("circle", "star"), colour=("red", "yellow"), fill=("plain",), companion=("flower",), wind=0.3),
     "desert": dict(time=("day", "dusk"), shape=("triangle",), colour=("orange", "white"), fill=("hollow",), companion=("stone",), wind=0.5),
     "forest": dict(time=("dawn",), shape=("cross", "triangle"), colour=("green", "purple"), fill=("striped",), companion=("bird", "flower"), wind=0.2),
@@ -42,7 +42,7 @@ FAVOURITES = {             # what is likely where: six scenes in ten draw their 
     "snow": dict(time=("dawn", "night"), shape=("circle", "cross"), colour=("blue", "white"), fill=("hollow",), companion=("bird",), wind=0.8),
     "city": dict(time=("night",), shape=("square",), colour=("purple", "red"), fill=("plain",), companion=("stone",), wind=0.1),
 }
-LIKELY = 0.6
+LIKELY = 0.5
 HOME, AWAY = (0.25, 0.10, 0.25, 0.20, 0.10, 0.10), (0.05, 0.30, 0.05, 0.10, 0.20, 0.30)  # how often each biome, in two domains
 PURPOSES = ("image pretraining", "text pretraining", "sound pretraining", "alignment", "validation", "test")
 SCENE = np.dtype([("id", "u8"), *((name, "i1") for name in FACTORS), *((name, "f4") for name in MEASURES)])
@@ -78,7 +78,7 @@ class World:
     seed       another reality of the same kind
     agreement  share of colours and shapes that captions call by their own name; the others swap names among each other,
                so that pairs still teach who is who, and the geometry of the classes no longer agrees. 1: all agree
-    detail     how much a caption tells: 0 the bare minimum, 0.8 default, 1 everything and part of it twice
+    detail     how much a caption tells: 0 the bare minimum, 0.8 most, half of it twice in other words, 1 all, half of it twice
     shift      0 the home domain, 1 another mixture of biomes and turned colours
     blind      factors that no projection named in it may show, as in (("image", "colour"), ("sound", "shape"))
 
@@ -184,7 +184,7 @@ def _favourites(name):
 _rgb = lambda *colours: np.array([[int(c[i:i + 2], 16) for i in (0, 2, 4)] for c in colours], dtype="f4") / 255
 PALETTE = _rgb("e03030", "f08a1d", "f2d83a", "35a838", "35c8d8", "3050d8", "9038b8", "f4f4f4")
 GROUND = _rgb("6fae4a", "d9b26a", "2f6b3a", "c9b78a", "cfd8e2", "7d7f86"), _rgb("5d9a3c", "c89c50", "244f2c", "5f9fc4", "b9c6d6", "5f6168")
-LIGHT = _rgb("ffd9e0", "ffffff", "ffb878", "6874b8")
+LIGHT = _rgb("ffd0dc", "ffffff", "ffb070", "6874b8")
 COMPANION = _rgb("222222", "ff66c4", "8c8c8c", "c8321e")
 _GLYPHS = np.array([[list(map(int, row)) for row in glyph.split()] for glyph in (
     "1000001 1100011 0110110 0011100 0001000 0000000 0000000", "0011100 0011100 1101011 1110111 1101011 0011100 0011100",
@@ -225,11 +225,11 @@ def _pictures(scenes, shift):
     image = np.empty((n, PIXELS, PIXELS, 3), "f4")
     for biome in np.unique(scenes["biome"]):
         here = scenes["biome"] == biome
-        amount = _texture(int(biome), rows, columns, u[here, :2] * 8)[..., None]
+        amount = _texture(int(biome), rows, columns, u[here, :2] * 2)[..., None]
         image[here] = GROUND[0][biome] * (1 - amount) + GROUND[1][biome] * amount
     colour = PALETTE[scenes["colour"]]
     colour = (1 - np.float32(0.35 * shift)) * colour + np.float32(0.35 * shift) * np.roll(colour, 1, axis=-1)
-    colour = np.clip(colour + (u[:, 2:5] - np.float32(0.5)) * np.float32(0.16), 0, 1)
+    colour = np.clip(colour + (u[:, 2:5] - np.float32(0.5)) * np.float32(0.1), 0, 1)
     size = scenes["size"][:, None, None]
     x = (columns - np.float32(15.5) - scenes["x"][:, None, None]) / size
     y = (rows - np.float32(15.5) - scenes["y"][:, None, None]) / size
@@ -240,7 +240,7 @@ def _pictures(scenes, shift):
     cover = lambda d: np.clip(np.float32(0.5) - d * size, 0, 1)
     body = cover(distance)
     striped, hollow = (scenes["fill"] == k for k in (1, 2))
-    band = ((rows + columns + u[striped, 5, None, None] * 4) // 2 % 2)
+    band = ((rows + columns + u[striped, 5, None, None]) // 2 % 2)
     body[striped] *= np.float32(0.15) + np.float32(0.85) * band
     body[hollow] -= np.clip(np.float32(0.5) - (distance[hollow] * size[hollow] + 2), 0, 1)
     edge = (cover(distance) - cover(distance + np.float32(1.2) / size))[..., None] * np.float32(0.35)
@@ -251,7 +251,7 @@ def _pictures(scenes, shift):
         r, c = _AT[corner]
         glyph = _GLYPHS[scenes["companion"][here]][..., None]
         image[here, r:r + 7, c:c + 7] = image[here, r:r + 7, c:c + 7] * (1 - glyph) + COMPANION[scenes["companion"][here]][:, None, None] * glyph
-    light = LIGHT[scenes["time"]] * (np.float32(0.92) + np.float32(0.16) * u[:, 6:7])
+    light = LIGHT[scenes["time"]] * (np.float32(0.95) + np.float32(0.1) * u[:, 6:7])
     grain = (_uniform(scenes["id"], "grain", PIXELS * PIXELS).reshape(n, PIXELS, PIXELS, 1) - np.float32(0.5)) * np.float32(0.06)
     return (np.clip(image * light[:, None, None] + grain, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
@@ -273,22 +273,31 @@ WORDS = {  # every value of a factor, in words that mean the same
     "wind": (("in still air", "without wind"), ("in a breeze", "in light wind"), ("in a gale", "in strong wind")),
     "tempo": (("beating slowly", "pulsing lazily"), ("beating steadily", "pulsing evenly"), ("beating quickly", "pulsing hastily")),
 }
-TOLD = {  # how often a caption speaks of it at detail 0, 0.8 and 1
-    "shape": (1.0, 1.0, 1.0), "colour": (0.8, 0.97, 1.0), "biome": (0.5, 0.95, 1.0), "time": (0.2, 0.93, 1.0), "companion": (0.2, 0.95, 1.0),
-    "corner": (0.1, 0.95, 1.0), "fill": (0.2, 0.95, 1.0), "size": (0.2, 0.9, 1.0), "wind": (0.1, 0.5, 1.0), "tempo": (0.1, 0.5, 1.0),
+TOLD = {  # how often the first half of a caption speaks of it at detail 0, 0.8 and 1
+    "shape": (1.0, 1.0, 1.0), "colour": (0.8, 0.99, 1.0), "biome": (0.5, 0.98, 1.0), "time": (0.2, 0.97, 1.0), "companion": (0.2, 0.98, 1.0),
+    "corner": (0.1, 0.98, 1.0), "fill": (0.2, 0.98, 1.0), "size": (0.2, 0.95, 1.0), "wind": (0.1, 0.5, 1.0), "tempo": (0.1, 0.5, 1.0),
 }
+RETOLD = (0.0, 0.5, 0.5)  # and how often it says again, in words chosen afresh, what it told
 
 
 def _tell(scenes, detail, names, hidden):
-    u = _uniform(scenes["id"], "caption", 3 * len(WORDS) + 2)
-    phrases, told = {}, {}
+    n = len(WORDS)
+    u = _uniform(scenes["id"], "caption", 4 * n + 10)
+    first, again = [{} for _ in scenes], [{} for _ in scenes]
     for k, (factor, words) in enumerate(WORDS.items()):
+        if factor in hidden:
+            continue
         value = scenes[factor].astype(int) if factor in FACTORS else _thirds(factor, scenes[factor])
         value = names[factor][value] if factor in names else value
-        phrases[factor] = np.array(words, dtype=object)[value, (u[:, k] * 2).astype(int)]
-        told[factor] = (u[:, len(WORDS) + k] < np.interp(detail, (0, 0.8, 1), TOLD[factor])) & (factor not in hidden)
-    order = u[:, 2 * len(WORDS):2 * len(WORDS) + 5].argsort(axis=1)
-    return [_sentence({f: phrases[f][i] for f in WORDS if told[f][i]}, order[i]) for i in range(len(scenes))]
+        told = u[:, k] < np.interp(detail, (0, 0.8, 1), TOLD[factor])
+        retold = told & (u[:, n + k] < np.interp(detail, (0, 0.8, 1), RETOLD))
+        for said, where, choice in ((first, told, u[:, 2 * n + k]), (again, retold, u[:, 3 * n + k])):
+            phrases = np.array(words, dtype=object)[value, (choice * 2).astype(int)]
+            for i in np.flatnonzero(where):
+                said[i][factor] = phrases[i]
+    order = u[:, 4 * n:].reshape(-1, 2, 5).argsort(axis=2)
+    return [" that is ".join(_sentence(said, way) for said, way in zip(both, ways) if said)
+            for both, ways in zip(zip(first, again), order)]
 
 
 def _thirds(factor, values):
