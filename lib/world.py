@@ -9,7 +9,7 @@ tempo (three words each), whatever a dropped clause held.   sound: colour, fill,
 What it adds of its own:  picture: light, tint of the colours, phase of the ground's texture, grain.   caption: synonyms,
 order of the clauses.   sound: phases, moment of the companion's call, the wind's noise.
 """
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -75,11 +75,11 @@ def _uniform(ids, stream, n):
 class World:
     """A world; its fields are the dials.
 
-    seed       another reality of the same kind
+    seed       another draw of scenes of the same kind
     agreement  share of colours and shapes that captions call by their own name; the others swap names among each other,
-               so that pairs still teach who is who, and the geometry of the classes no longer agrees. 1: all agree
+               so that pairs still teach who is who, and the geometry of the classes no longer agrees. 1: all agree; in whole names, so 0.9 is 1
     detail     how much a caption tells: 0 the bare minimum, 0.8 most, half of it twice in other words, 1 all, half of it twice
-    shift      0 the home domain, 1 another mixture of biomes and turned colours
+    shift      0 the home domain, 1 another mixture of biomes and turned colours (white stays white)
     blind      factors that no projection named in it may show, as in (("image", "colour"), ("sound", "shape"))
 
     Raises ValueError for a dial outside [0, 1], a negative seed, an unknown projection or factor.
@@ -94,19 +94,27 @@ class World:
     def __post_init__(self):
         if whole("seed", self.seed, low=0) >= 2**24:
             refuse("seed", self.seed, "a whole number below 2^24")
+        object.__setattr__(self, "seed", int(self.seed))
         for dial in ("agreement", "detail", "shift"):
-            if not 0 <= float(array(dial, getattr(self, dial), ())) <= 1:
-                refuse(dial, getattr(self, dial), "a number from 0 to 1")
-        for pair in self.blind:
-            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] in ("image", "caption", "sound") and pair[1] in {**FACTORS, **MEASURES}):
-                refuse("blind", pair, "pairs of a projection (image, caption, sound) and a factor (" + ", ".join({**FACTORS, **MEASURES}) + ")")
+            value = getattr(self, dial)
+            if isinstance(value, (bool, str)) or not 0 <= float(array(dial, value, ())) <= 1:
+                refuse(dial, value, "a number from 0 to 1")
+            object.__setattr__(self, dial, float(value))
+        known = {(projection, factor) for projection in ("image", "caption", "sound") for factor in {**FACTORS, **MEASURES}}
+        try:
+            blind = {tuple(pair) for pair in self.blind}
+        except TypeError:
+            blind = {()}
+        if not blind <= known:
+            refuse("blind", self.blind, "pairs of a projection (image, caption, sound) and a factor (" + ", ".join({**FACTORS, **MEASURES}) + ")")
+        object.__setattr__(self, "blind", tuple(sorted(blind)))
 
     def scenes(self, purpose, n, start=0):
         """Scenes number start to start + n of the split `purpose` (one of PURPOSES): a structured array (n,) of SCENE.
 
         A longer draw begins with the shorter one; no id is ever in two purposes, or in two seeds.
         """
-        if purpose not in PURPOSES:
+        if not isinstance(purpose, str) or purpose not in PURPOSES:
             refuse("purpose", purpose, ", ".join(PURPOSES))
         n, start = whole("n", n), whole("start", start, low=0)
         if start + n > 2**32:
@@ -141,7 +149,7 @@ class World:
         return scenes
 
     def images(self, scenes):
-        """Pictures (n, 32, 32, 3), uint8 RGB; computed from + - * / alone, so the same on every platform."""
+        """Pictures (n, 32, 32, 3), uint8 RGB; computed from + - * / and square roots, so the same on every platform."""
         scenes = self._seen("image", scenes)
         return np.concatenate([_pictures(scenes[k:k + 250], self.shift) for k in range(0, len(scenes), 250)])
 
@@ -155,21 +163,35 @@ class World:
         scenes = self._seen("sound", scenes)
         return np.concatenate([_play(scenes[k:k + 250]) for k in range(0, len(scenes), 250)])
 
+    def look(self, modality, scenes):
+        """What an encoder gets: images, captions, or the log-mel spectrograms of the sounds."""
+        if modality not in ("image", "caption", "sound"):
+            refuse("modality", modality, "image, caption, sound")
+        return {"image": self.images, "caption": self.captions, "sound": lambda scenes: log_mel(self.sounds(scenes))}[modality](scenes)
+
     def _names(self):
-        """Which word a caption takes for colour and shape k: the identity, the last ones in a cycle where agreement < 1."""
+        """Which word a caption takes for colour and shape k: the identity, the last ones exchanged where agreement < 1."""
         names = {}
         for factor in ("shape", "colour"):
             n = len(FACTORS[factor])
-            moved = round((1 - self.agreement) * n)
+            moved = round((1 - self.agreement) * n)  # one name alone has nobody to swap with
             order = np.arange(n)
             order[n - moved:] = np.roll(order[n - moved:], moved // 2)
             names[factor] = order
         return names
 
 
+def key(world):
+    """Everything that shapes what `world` shows, for the key of a cache entry."""
+    return {"version": VERSION, **asdict(world), "blind": [list(pair) for pair in world.blind]}
+
+
 def _table(scenes):
     if not isinstance(scenes, np.ndarray) or scenes.dtype != SCENE or scenes.ndim != 1 or len(scenes) == 0:
-        refuse("scenes", getattr(scenes, "dtype", type(scenes)), "one or more scenes, as World.scenes gives them")
+        refuse("scenes", f"{type(scenes).__name__} of shape {np.shape(scenes)}", "one or more scenes, as World.scenes gives them")
+    for name, (low, high) in {**{f: (0, len(v) - 1) for f, v in FACTORS.items()}, **MEASURES}.items():
+        if not (scenes[name].min() >= np.float32(low) and scenes[name].max() <= np.float32(high)):
+            refuse("scenes", f"{name} from {scenes[name].min()} to {scenes[name].max()}", f"{name} from {low} to {high}")
     return scenes
 
 
@@ -295,9 +317,9 @@ def _tell(scenes, detail, names, hidden):
             phrases = np.array(words, dtype=object)[value, (choice * 2).astype(int)]
             for i in np.flatnonzero(where):
                 said[i][factor] = phrases[i]
-    order = u[:, 4 * n:].reshape(-1, 2, 5).argsort(axis=2)
-    return [" that is ".join(_sentence(said, way) for said, way in zip(both, ways) if said)
-            for both, ways in zip(zip(first, again), order)]
+    order = u[:, 4 * n:].reshape(-1, 2, 5).argsort(axis=2, kind="stable")
+    told = (_sentence(said, way[0]) for said, way in zip(first, order))
+    return [text + (" that is " + _sentence(said, way[1]) if said else "") for text, said, way in zip(told, again, order)]
 
 
 def _thirds(factor, values):
@@ -349,7 +371,7 @@ TIMBRES, AIRS, CALLS = _timbres(), _airs(), _calls()
 def _play(scenes):
     u = _uniform(scenes["id"], "sound", 4)
     t = np.arange(RATE, dtype="f4") / np.float32(RATE)
-    hertz = np.float32(1000) - np.float32(80) * scenes["size"]                     # large things sound low: 200 to 515 Hz
+    hertz = np.float32(1000) - np.float32(80) * scenes["size"]                     # large things sound low: 200 to 480 Hz
     period = ((hertz[:, None] * t + u[:, :1]) * 1024).astype(np.int32) % 1024
     beat = (scenes["tempo"][:, None] * t + u[:, 1:2]) % 1
     sound = TIMBRES[scenes["shape"][:, None], period] * (1 - beat) ** 2
@@ -358,15 +380,13 @@ def _play(scenes):
     sound += loud[:, None] * np.lib.stride_tricks.sliding_window_view(AIRS, RATE, axis=1)[scenes["biome"], start]
     at = (u[:, 3] * (RATE - CALLS.shape[1])).astype(int)
     sound[np.arange(len(scenes))[:, None], at[:, None] + np.arange(CALLS.shape[1])] += CALLS[scenes["companion"]]
-    return sound / 3
+    return np.clip(sound / 3, -1, 1)
 
 
 def log_mel(sounds, n_mels=32):
-    """Log-mel spectrograms (n, n_mels, 64) of sounds (n, 8000): windows of 32 ms every 16 ms, natural logarithm, float32."""
-    sounds = torch.as_tensor(np.asarray(sounds), dtype=torch.float32)
-    if sounds.ndim != 2 or sounds.shape[1] != RATE:
-        refuse("sounds", f"shape {tuple(sounds.shape)}", f"shape (n, {RATE})")
+    """Log-mel spectrograms (n, n_mels, 64) of sounds (n, 8000): windows of 256 samples every 126, natural logarithm, float32."""
+    sounds = torch.from_numpy(array("sounds", sounds, (None, RATE)).astype(np.float32))
     mels = mel_filter_bank(129, whole("n_mels", n_mels), 40.0, RATE / 2, RATE, norm="slaney", mel_scale="htk")
     mels, window = torch.from_numpy(mels).float().T, torch.hann_window(256)
     spectra = [torch.stft(part, 256, 126, window=window, return_complex=True).abs() ** 2 for part in sounds.split(500)]
-    return torch.cat([torch.log(mels @ s + 1e-6) for s in spectra]).numpy()[:, :, :64]
+    return torch.cat([torch.log(mels @ s + 1e-6) for s in spectra]).numpy()
