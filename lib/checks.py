@@ -240,3 +240,120 @@ paired_gain_interval = Exercise(
         (lambda baseline, method: _gain(baseline, method, quantile=stats.t.ppf(0.95, len(baseline) - 1)),
          "this is a 90 % interval.", "2.5 % on either side: the quantile is 0.975."),
     ])
+
+
+def _spaces():
+    """Three (A, B, k): two noisy views of common points, not centred, of unequal widths; no two cosines are equal."""
+    rng = np.random.default_rng(5)
+    cases = []
+    for n, d, e, k in [(40, 6, 4, 3), (30, 5, 8, 5), (50, 3, 7, 4)]:
+        z = rng.standard_normal((n, 3))
+        cases.append((z @ rng.standard_normal((3, d)) + 0.3 * rng.standard_normal((n, d)) + 2, z @ rng.standard_normal((3, e)) + 0.3 * rng.standard_normal((n, e)) - 1, k))
+    return cases
+
+
+def _near(X, k, similarity="cosine", own=False, far=False):
+    """Which rows are among the k nearest of each row, (n, n) of 0 and 1."""
+    if similarity == "cosine":
+        X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    S = -((X[:, None] - X[None]) ** 2).sum(-1) if similarity == "distance" else X @ X.T
+    S = -S if far else S
+    if not own:
+        np.fill_diagonal(S, -np.inf)
+    near = np.zeros_like(S)
+    np.put_along_axis(near, np.argsort(-S, axis=1)[:, :k], 1.0, axis=1)
+    return near
+
+
+def _shared(A, B, k, divisor=None, **options):
+    return (_near(A, k, **options) * _near(B, k, **options)).sum() / (len(A) * (divisor or k))
+
+
+def _jaccard(A, B, k):
+    near_a, near_b = _near(A, k), _near(B, k)
+    both = (near_a * near_b).sum(1)
+    return (both / (2 * k - both)).mean()
+
+
+mutual_knn = Exercise(
+    "mutual_knn", _spaces(), _shared,
+    [
+        (lambda A, B, k: _shared(A, B, k, own=True),
+         "every scene is its own nearest neighbour here.", "Set the diagonal of the similarities to minus infinity before you sort."),
+        (lambda A, B, k: _shared(A, B, k, similarity="product"),
+         "these are inner products; long rows win them.", "Scale every row to length 1 first."),
+        (lambda A, B, k: _shared(A, B, k, similarity="distance"),
+         "these are Euclidean neighbours; we asked for cosine.", "Scale every row to length 1 first."),
+        (lambda A, B, k: _shared(A, B, k, far=True),
+         "these are the FARTHEST neighbours.", "argsort sorts upwards: sort the negative similarity."),
+        (_jaccard,
+         "you divide by the union of the two neighbourhoods.", "The measure divides what is common by k."),
+        (lambda A, B, k: _shared(A, B, k, divisor=len(A)),
+         "you divide by n; of k neighbours at most k can be common.", "Divide by k, so that 1 means the same neighbours."),
+        (lambda A, B, k: _shared(A, B, k, divisor=1),
+         "this counts common neighbours; we asked for their share.", "Divide by k."),
+    ])
+
+
+def _cka(A, B, centre_a=True, centre_b=True, power=0.5, square=True, columns=True):
+    mean = (lambda X: X.mean(0)) if columns else (lambda X: X.mean(1, keepdims=True))
+    A, B = A - mean(A) * centre_a, B - mean(B) * centre_b
+    hsic = lambda X, Y: ((X.T @ Y) ** 2).sum() if square else np.linalg.norm(X.T @ Y)
+    return hsic(A, B) / (hsic(A, A) * hsic(B, B)) ** power
+
+
+linear_cka = Exercise(
+    "linear_cka", [(A, B) for A, B, _ in _spaces()], _cka,
+    [
+        (lambda A, B: _cka(A, B, False, False),
+         "did you centre?", "Subtract from A and from B the mean of their own columns; else the two means alone look alike."),
+        (lambda A, B: _cka(A, B, True, False),
+         "you centred A and not B.", "In the products a single centred side is enough, but HSIC(B, B) needs it too."),
+        (lambda A, B: _cka(A, B, False, True),
+         "you centred B and not A.", "In the products a single centred side is enough, but HSIC(A, A) needs it too."),
+        (lambda A, B: _cka(A, B, columns=False),
+         "you subtracted the mean of every ROW.", "The mean is over scenes: axis 0."),
+        (lambda A, B: _cka(A, B, power=1),
+         "there is a root missing below.", "Divide by the square root of HSIC(A, A) HSIC(B, B), as for a correlation."),
+        (lambda A, B: _cka(A, B, square=False),
+         "this is the root of CKA.", "HSIC is the SQUARED Frobenius norm of A'B."),
+    ])
+
+
+def _tables_to_whiten():
+    """Three (train, test, d) with unequal variances, rotated, not centred; the test set has a mean and a scale of its own."""
+    rng = np.random.default_rng(6)
+    cases = []
+    for n, m, p, d in [(40, 6, 5, 3), (50, 8, 4, 2), (60, 5, 6, 4)]:
+        turn = np.linalg.qr(rng.standard_normal((p, p)))[0] * np.arange(1, p + 1)
+        cases.append((rng.standard_normal((n, p)) @ turn.T + 1, 1.5 * rng.standard_normal((m, p)) @ turn.T, d))
+    return cases
+
+
+def _whitened(train, test, d, fit=None, mean=None, scale=True, unit=True, top=True, power=0.5):
+    fit = train if fit is None else fit
+    values, vectors = np.linalg.eigh(np.cov((fit - fit.mean(0)).T, bias=True))
+    kept = slice(-d, None) if top else slice(None, d)
+    W = (test - (fit.mean(0) if mean is None else mean)) @ vectors[:, kept] / (values[kept] ** power if scale else 1)
+    W = W / np.linalg.norm(W, axis=1, keepdims=True) if unit else W
+    return W @ W.T
+
+
+whitened_cosines = Exercise(
+    "whitened_cosines", _tables_to_whiten(), _whitened,
+    [
+        (lambda train, test, d: _whitened(train, test, d, fit=test),
+         "you fit on the test set.", "Mean, axes and standard deviations all come from train."),
+        (lambda train, test, d: _whitened(train, test, d, mean=test.mean(0)),
+         "you centre the test set by its own mean.", "The mean, too, is fitted: use the one of train."),
+        (lambda train, test, d: _whitened(train, test, d, mean=0),
+         "did you centre?", "Subtract the mean of train from the test rows."),
+        (lambda train, test, d: _whitened(train, test, d, scale=False),
+         "this is PCA: the axes still have unequal variance.", "Divide each coordinate by its standard deviation on train."),
+        (lambda train, test, d: _whitened(train, test, d, power=1),
+         "you divide by the variance.", "Divide by its root, the standard deviation."),
+        (lambda train, test, d: _whitened(train, test, d, top=False),
+         "these are the axes with the LEAST variance.", "numpy.linalg.eigh sorts upwards: take the last d."),
+        (lambda train, test, d: _whitened(train, test, d, unit=False),
+         "the rows do not have length 1 yet.", "After whitening, divide every row by its norm: we asked for cosines."),
+    ])

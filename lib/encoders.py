@@ -20,6 +20,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.linalg import eigh
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -33,7 +34,7 @@ class Encoder(nn.Module):
     """Base of our encoders: `tensor(samples)` makes numbers of them, `forward` makes features of the numbers."""
 
     chunk = 50  # what so few samples need stays in the processor's cache: for the dictionary ten times faster than 500
-    key, modality = {}, "image"
+    key, modality, SHAPE = {}, "image", (3, 32, 32)
 
     @property
     def device(self):
@@ -41,24 +42,33 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, samples):
-        """Features (n, d), NumPy float32, of n samples; computed `chunk` samples at a time, with gradients off."""
-        if len(samples) == 0:
-            refuse("samples", "none", "one or more samples")
+        """Features (n, d), NumPy float32, of n samples; computed `chunk` samples at a time, with gradients off.
+
+        Raises ValueError for anything but one or more samples of the encoder's own modality.
+        """
+        if not isinstance(samples, (list, np.ndarray)) or len(samples) == 0:
+            refuse("samples", type(samples).__name__ if len(np.shape(samples)) == 0 else "none", "an array, or a list of captions, with one or more samples")
         parts = (self.tensor(samples[k:k + self.chunk]).to(self.device) for k in range(0, len(samples), self.chunk))
         return torch.cat([self(part).cpu() for part in parts]).numpy()
 
     def tensor(self, samples):
-        return pictures(samples)
+        return pictures(samples, self.SHAPE)
 
 
-def pictures(samples):
-    """Images or spectrograms as float32 (n, channels, h, w), of about unit scale."""
-    samples = np.asarray(samples)
-    if samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] == 3:
-        return torch.from_numpy(samples).permute(0, 3, 1, 2).float() / 255
-    if samples.dtype == np.float32 and samples.ndim == 3 and np.isfinite(samples).all():
-        return torch.from_numpy(samples)[:, None] / 10 + 1
-    refuse("samples", f"{samples.dtype}, shape {samples.shape}", "images (n, h, w, 3) uint8 or finite spectrograms (n, bands, frames) float32")
+def pictures(samples, shape=None):
+    """Images or spectrograms as float32 (n, channels, h, w), of about unit scale; refuses any (channels, h, w) but `shape`."""
+    if isinstance(samples, np.ndarray) and samples.dtype == np.uint8 and samples.ndim == 4 and samples.shape[3] == 3:
+        x = torch.from_numpy(samples.copy()).permute(0, 3, 1, 2).float() / 255
+    elif isinstance(samples, np.ndarray) and samples.dtype == np.float32 and samples.ndim == 3:
+        x = torch.from_numpy(samples.copy())[:, None] / 10 + 1
+        if not torch.isfinite(x).all():
+            refuse("samples", "spectrograms with NaN or infinite values", "finite ones")
+    else:
+        refuse("samples", f"{getattr(samples, 'dtype', type(samples).__name__)}, shape {getattr(samples, 'shape', '?')}",
+               "images (n, h, w, 3) uint8 or spectrograms (n, bands, frames) float32")
+    if shape and tuple(x.shape[1:]) != tuple(shape):
+        refuse("samples", f"(channels, h, w) {tuple(x.shape[1:])}", f"{tuple(shape)}")
+    return x
 
 
 class Pixels(Encoder):
@@ -73,25 +83,28 @@ class Pixels(Encoder):
 class PatchDictionary(Encoder):
     """How strongly each of k learned patches is present in each part of a picture (after Coates, Lee and Ng 2011; Coates and Ng 2011).
 
-    A patch is normalised to its own mean and contrast and whitened; its features are relu(<patch, atom_j> - threshold), summed over the
-    cells of a coarse grid. Because contrast normalisation forgets colour and loudness, the mean logarithm of a finer grid joins them.
+    A patch is normalised to its own mean and contrast and whitened; its features are relu(<patch, atom_j> - threshold), averaged over
+    the cells of a coarse grid. Because contrast normalisation forgets colour and loudness, the mean logarithm of a finer grid joins them.
     The principal components of all that are the features. In all: one convolution, one pooling, one projection.
 
-    state  from `fit`: filters (k, c, p, p), bias (k,), centre (m,), axes (m, d)
+    state  from `fit`: filters (k, c, p, p), bias (k,), centre (m,), axes (m, d), shape (3,) of the pictures
     """
 
-    STRIDE, SOFT, COARSE, FINE, ENOUGH = 2, 0.003, 4, 8, 8000
+    STRIDE, SOFT, COARSE, FINE, ENOUGH = 2, 0.003, 4, 8, 5000
 
     def __init__(self, state):
         super().__init__()
         for name, tensor in state.items():
             self.register_buffer(name, tensor)
+        self.SHAPE = tuple(state["shape"].tolist())
 
     @classmethod
     def fit(cls, samples, n_patches=160, learn=True, seed=0, size=6, threshold=0.25, d=256):
         """The state learned from samples; with learn=False, random directions stand where the clusters' centres would."""
         rng = np.random.default_rng([seed, 1])
         x = pictures(samples[:3000])
+        if len(samples) < 2 or len(x) * 9 < n_patches:
+            refuse("n_samples", len(samples), f"at least {max(2, -(-n_patches // 9))} for {n_patches} patches")
         patches = F.unfold(x, size, stride=3).transpose(1, 2).reshape(-1, x.shape[1] * size**2).numpy()
         patches = patches[rng.choice(len(patches), min(40_000, len(patches)), replace=False)]
         contrast = np.sqrt(patches.var(1, keepdims=True) + cls.SOFT)
@@ -106,12 +119,13 @@ class PatchDictionary(Encoder):
                 atoms = clusters.fit((patches - mean) @ whitening).cluster_centers_
         filters = atoms / np.linalg.norm(atoms, axis=1, keepdims=True) @ whitening
         as_float = lambda a: torch.tensor(np.ascontiguousarray(a), dtype=torch.float32)
-        state = dict(filters=as_float(filters.reshape(n_patches, -1, size, size)), bias=as_float(-filters @ mean - threshold))
+        state = dict(filters=as_float(filters.reshape(n_patches, -1, size, size)), bias=as_float(-filters @ mean - threshold), shape=torch.tensor(x.shape[1:]))
         encoder = cls(state)
         samples = samples[:cls.ENOUGH]
         h = torch.cat([encoder.cells(pictures(samples[k:k + cls.chunk])) for k in range(0, len(samples), cls.chunk)]).double()
-        _, vectors = torch.linalg.eigh(torch.cov(h.T))
-        return {**state, "centre": h.mean(0).float(), "axes": vectors.flip(1)[:, :d].float().contiguous()}
+        m = h.shape[1]
+        _, axes = eigh(torch.cov(h.T).numpy(), subset_by_index=[max(0, m - d), m - 1], overwrite_a=True)
+        return {**state, "centre": h.mean(0).float(), "axes": as_float(axes[:, ::-1])}
 
     @torch.no_grad()
     def cells(self, x):
@@ -144,8 +158,8 @@ class BagOfWords(Encoder):
 
     def tensor(self, captions):
         """Word numbers (n, longest), padded with len(vocabulary)."""
-        if not all(isinstance(caption, str) for caption in captions):
-            refuse("samples", type(captions), "a list of captions (strings)")
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            refuse("samples", type(captions).__name__, "a list of captions (strings)")
         rows = [[self.index[w] for w in caption.split() if w in self.index] for caption in captions]
         words = torch.full((len(rows), max(1, *map(len, rows))), len(self.vocabulary))
         for k, row in enumerate(rows):
@@ -281,41 +295,54 @@ def _part(state, prefix):
 PURPOSE = {"image": "image pretraining", "caption": "text pretraining", "sound": "sound pretraining"}
 KINDS = {  # name: class, modality, settings and their defaults
     "pixels": (Pixels, "image", {}),
-    "masked autoencoder": (MaskedAutoencoder, "image", dict(width=24, steps=500)),
+    "masked autoencoder": (MaskedAutoencoder, "image", dict(width=24, steps=400)),
     "patch dictionary": (PatchDictionary, "image", dict(n_patches=160)),
     "random patches": (PatchDictionary, "image", dict(n_patches=160)),
     "bag of words": (BagOfWords, "caption", {}),
-    "caption halves": (CaptionHalves, "caption", dict(d=48, steps=800)),
+    "caption halves": (CaptionHalves, "caption", dict(d=48, steps=600)),
     "sound dictionary": (PatchDictionary, "sound", dict(n_patches=160)),
 }
+
+
+def _code_version(cls):
+    """Digest of the source of everything above that shapes an encoder of this class: other code, other key."""
+    source = [inspect.getsource(part) for part in (*cls.__mro__, pictures, stages, _rate, train, _stage) if part.__module__ == __name__]
+    return hashlib.sha256("".join(source).encode()).hexdigest()[:12]
+
+
+CODE = {cls: _code_version(cls) for cls in (Pixels, PatchDictionary, BagOfWords, CaptionHalves, MaskedAutoencoder)}  # of the code that runs
 
 
 def pretrained(kind, world, seed=0, n_samples=20_000, stop=None, progress="", **settings):
     """The encoder `kind` (a name in KINDS), trained on `n_samples` scenes of its own pretraining split of `world`, frozen.
 
     seed      of the encoder: initial weights, batches, clusters
-    n_samples scenes to learn from; dictionaries take no more than the first 8,000
+    n_samples scenes to learn from; dictionaries take no more than the first 5,000
     stop      for those trained in steps: a snapshot after so many, one of `stages(steps)`; None for the end
     progress  words before the progress bar; none: no bar
     settings  as in KINDS: width, d, steps, n_patches
 
     Loaded from the cache if it is there. Raises ValueError for an unknown kind or setting.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         refuse("kind", kind, ", ".join(KINDS))
+    if not isinstance(world, worlds.World):
+        refuse("world", world, "a World")
     cls, modality, settings_of_kind = KINDS[kind]
-    for name, value in settings.items():
-        if name not in settings_of_kind:
-            refuse(name, value, f"settings of {kind}: {', '.join(settings_of_kind) or 'none'}")
-        whole(name, value)
-    settings = {**settings_of_kind, **settings}
-    n_samples = min(whole("n_samples", n_samples), getattr(cls, "ENOUGH", n_samples))
-    key = dict(kind=kind, code=_code_version(cls), torch=torch.__version__, world=worlds.key(world), n_samples=n_samples,
-               seed=whole("seed", seed, low=0), **settings)
+    allowed = {**settings_of_kind, "stop": None} if "steps" in settings_of_kind else settings_of_kind
+    for name in [*settings, *(["stop"] if stop is not None else [])]:
+        if name not in allowed:
+            refuse(name, settings.get(name, stop), f"settings of {kind}: {', '.join(allowed) or 'none'}")
+    settings = {**settings_of_kind, **{name: whole(name, value) for name, value in settings.items()}}
+    n_samples = min(whole("n_samples", n_samples), getattr(cls, "ENOUGH", 2**32))
+    seed = whole("seed", seed, low=0)
+    if seed >= 2**31:
+        refuse("seed", seed, "a whole number below 2^31")
+    key = dict(kind=kind, code=CODE[cls], torch=torch.__version__, world=worlds.key(world), n_samples=n_samples, seed=seed, **settings)
     samples = functools.cache(lambda: world.look(modality, world.scenes(PURPOSE[modality], n_samples)))
     if "steps" in settings:
         steps = settings.pop("steps")
-        stop = steps if stop is None else stop
+        stop = steps if stop is None else whole("stop", stop, low=0)
         if stop not in stages(steps):
             refuse("stop", stop, "one of " + ", ".join(map(str, stages(steps))))
         new = functools.partial(cls, *([_vocabulary(key, samples)] if modality == "caption" else []), seed=seed, **settings)
@@ -331,19 +358,18 @@ def pretrained(kind, world, seed=0, n_samples=20_000, stop=None, progress="", **
     return encoder.eval().requires_grad_(False)
 
 
-def _code_version(cls):
-    """Digest of the source of everything above that shapes an encoder of this class: other code, other key."""
-    source = [inspect.getsource(part) for part in (*cls.__mro__, pictures, stages, _rate, train, _stage) if part.__module__ == __name__]
-    return hashlib.sha256("".join(source).encode()).hexdigest()[:12]
-
-
 def _vocabulary(key, captions):
     """The words of a text corpus, through the cache."""
-    key = {"vocabulary": _code_version(BagOfWords), "world": key["world"], "n_samples": key["n_samples"]}
+    key = {"vocabulary": CODE[BagOfWords], "world": key["world"], "n_samples": key["n_samples"]}
     return cache.array(key, lambda: np.array(BagOfWords.fit(captions()).vocabulary)).tolist()
 
 
 def features(encoder, world, purpose, n, start=0):
-    """What `encoder` makes of scenes `start` to `start + n` of a split of `world`: (n, d) float32, memory-mapped from the cache."""
+    """What `encoder` makes of scenes `start` to `start + n` of a split of `world`: (n, d) float32, memory-mapped from the cache.
+
+    Raises ValueError for an encoder without a key: nothing would tell its features from another's.
+    """
+    if not getattr(encoder, "key", None):
+        refuse("encoder", encoder, "an encoder with a key, as `pretrained` gives it")
     key = dict(encoder=encoder.key, world=worlds.key(world), purpose=purpose, n=whole("n", n), start=whole("start", start, low=0))
     return cache.array(key, lambda: encoder.encode(world.look(encoder.modality, world.scenes(purpose, n, start))))
