@@ -50,6 +50,9 @@ student: $(VENV)/.ready-dev  ## notebooks without solutions, into student/
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec --ClearMetadataPreprocessor.preserve_nb_metadata_mask language_info
 	@ls student/*.ipynb
 
+forget: $(VENV)/.ready-grid  ## empty the cache of trained encoders and their features
+	@$(PY) -m lib.cache
+
 clean:  ## remove what the other targets made, all but the environment and the figures
 	@rm -rf results student .snakemake .pytest_cache build *.egg-info && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
@@ -64,4 +67,4 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '.[$*]'
 	@touch $@
 
-.PHONY: help lab reproduce notebooks test browser bench student clean
+.PHONY: help lab reproduce notebooks test browser bench student forget clean

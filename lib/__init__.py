@@ -4,7 +4,11 @@ The rooms, bottom to top; a room knows only rooms above it in this list:
 
 require          one-line errors that name the argument
 linear_gaussian  the theory's world: designs, information, least squares, exchange rate
-metrics          intervals
+metrics          retrieval, FOSCTTM, CKA, mutual neighbours, probes; intervals and paired tests
+teachers         closed forms that align two spaces from pairs; whitening
+world            one reality Z*, seen as pictures, captions and sounds
+cache            weights and features, kept outside the repository
+encoders         small encoders, each trained on one modality alone
 uml              the shared autoencoder, and training many seeds side by side
 parameters       the schema of a notebook's parameters; profiles
 checks           instant checks of the exercises

@@ -295,7 +295,7 @@ def _part(state, prefix):
 PURPOSE = {"image": "image pretraining", "caption": "text pretraining", "sound": "sound pretraining"}
 KINDS = {  # name: class, modality, settings and their defaults
     "pixels": (Pixels, "image", {}),
-    "masked autoencoder": (MaskedAutoencoder, "image", dict(width=24, steps=400)),
+    "masked autoencoder": (MaskedAutoencoder, "image", dict(width=24, steps=300)),
     "patch dictionary": (PatchDictionary, "image", dict(n_patches=160)),
     "random patches": (PatchDictionary, "image", dict(n_patches=160)),
     "bag of words": (BagOfWords, "caption", {}),
@@ -339,7 +339,7 @@ def pretrained(kind, world, seed=0, n_samples=20_000, stop=None, progress="", **
     if seed >= 2**31:
         refuse("seed", seed, "a whole number below 2^31")
     key = dict(kind=kind, code=CODE[cls], torch=torch.__version__, world=worlds.key(world), n_samples=n_samples, seed=seed, **settings)
-    samples = functools.cache(lambda: world.look(modality, world.scenes(PURPOSE[modality], n_samples)))
+    samples = functools.partial(_samples, world, modality, PURPOSE[modality], n_samples)
     if "steps" in settings:
         steps = settings.pop("steps")
         stop = steps if stop is None else whole("stop", stop, low=0)
@@ -372,4 +372,9 @@ def features(encoder, world, purpose, n, start=0):
     if not getattr(encoder, "key", None):
         refuse("encoder", encoder, "an encoder with a key, as `pretrained` gives it")
     key = dict(encoder=encoder.key, world=worlds.key(world), purpose=purpose, n=whole("n", n), start=whole("start", start, low=0))
-    return cache.array(key, lambda: encoder.encode(world.look(encoder.modality, world.scenes(purpose, n, start))))
+    return cache.array(key, lambda: encoder.encode(_samples(world, encoder.modality, purpose, n, start)))
+
+
+@functools.lru_cache(maxsize=4)  # several encoders in turn look at the same scenes
+def _samples(world, modality, purpose, n, start=0):
+    return world.look(modality, world.scenes(purpose, n, start))

@@ -4,6 +4,7 @@ import copy
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from lib import checks
@@ -45,7 +46,50 @@ def interval(gains, quantile=None, error=None):
     return gains.mean() - half, gains.mean() + half
 
 
+def neighbours(X, k, metric="cosine", itself=False):
+    """Sets of the k nearest rows, by scipy's distances."""
+    D = cdist(X, X, metric) if isinstance(metric, str) else metric(X)
+    if not itself:
+        D[np.diag_indices(len(D))] = np.inf
+    return [set(row) for row in D.argsort(axis=1)[:, :k].tolist()]
+
+
+def common(A, B, k, score=lambda a, b, k: len(a & b) / k, **options):
+    return np.mean([score(a, b, k) for a, b in zip(neighbours(A, k, **options), neighbours(B, k, **options))])
+
+
+def cka(A, B, left=True, right=True):
+    """Through the n x n matrices, centred by H on the sides wanted."""
+    H = lambda on: np.eye(len(A)) - on / len(A)
+    K, L = H(left) @ A @ A.T @ H(left), H(right) @ B @ B.T @ H(right)
+    return (K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum())
+
+
+def whitened(train, test, d, fit=None, mean=None, whiten=True, shorten=lambda W: W / np.linalg.norm(W, axis=1, keepdims=True)):
+    fitted = PCA(d).fit(train if fit is None else fit)
+    W = (test - (fitted.mean_ if mean is None else mean)) @ fitted.components_.T
+    W = shorten(W / fitted.singular_values_ if whiten else W)
+    return W @ W.T
+
+
+def whitened_last(train, test, d):
+    values, vectors = np.linalg.eigh(np.cov(train.T))
+    W = (test - train.mean(0)) @ vectors[:, :d] / np.sqrt(values[:d])
+    W /= np.linalg.norm(W, axis=1)[:, None]
+    return W @ W.T
+
+
+def whitened_twice(train, test, d):
+    fitted = PCA(d).fit(train)
+    W = (test - fitted.mean_) @ fitted.components_.T / fitted.explained_variance_
+    W /= np.linalg.norm(W, axis=1)[:, None]
+    return W @ W.T
+
+
 RIGHT = {
+    "mutual_knn": common,
+    "linear_cka": cka,
+    "whitened_cosines": whitened,
     "uml_loss": lambda xh, x, yh, y, lam: np.mean((xh - x) ** 2 + lam * (yh - y) ** 2),
     "pca_reconstruction_error": pca,
     "paired_gain_interval": lambda b, m: list(stats.ttest_rel(b, m).confidence_interval()),
@@ -93,6 +137,27 @@ WRONG = [  # exercise, wrong answer, a word of its own hint
     ("paired_gain_interval", lambda b, m: interval(b - m, error=np.std(b - m) / np.sqrt(len(b))), "too small"),
     ("paired_gain_interval", lambda b, m: interval(m - b), "sign"),
     ("paired_gain_interval", lambda b, m: list(stats.ttest_rel(b, m).confidence_interval(0.9)), "90 %"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k, itself=True), "its own nearest"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k, metric=lambda X: -X @ X.T), "inner products"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k, metric="euclidean"), "Euclidean"),
+    ("mutual_knn", lambda A, B, k: np.mean([len(set(a) & set(b)) / k for a, b in zip(*(np.where(np.eye(len(X)), np.inf, 1 - cdist(X, X, "cosine"))
+                                                                                        .argsort(axis=1)[:, :k].tolist() for X in (A, B)))]), "FARTHEST"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k, score=lambda a, b, k: len(a & b) / len(a | b)), "union"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k) * k / len(A), "divide by n"),
+    ("mutual_knn", lambda A, B, k: common(A, B, k) * k, "counts"),
+    ("linear_cka", lambda A, B: cka(A, B, False, False), "did you centre"),
+    ("linear_cka", lambda A, B: cka(A, B, right=False), "not B"),
+    ("linear_cka", lambda A, B: cka(A, B, left=False), "not A"),
+    ("linear_cka", lambda A, B: cka(A - A.mean(1)[:, None], B - B.mean(1)[:, None], False, False), "ROW"),
+    ("linear_cka", lambda A, B: cka(A, B) / np.sqrt(np.prod([np.linalg.norm(np.cov(X.T, bias=True) * len(X)) ** 2 for X in (A, B)])), "root missing"),
+    ("linear_cka", lambda A, B: cka(A, B) ** 0.5, "root of CKA"),
+    ("whitened_cosines", lambda a, b, d: whitened(b, b, d), "test set"),
+    ("whitened_cosines", lambda a, b, d: whitened(a, b, d, mean=b.mean(0)), "own mean"),
+    ("whitened_cosines", lambda a, b, d: whitened(a, b, d, mean=0), "did you centre"),
+    ("whitened_cosines", lambda a, b, d: whitened(a, b, d, whiten=False), "PCA"),
+    ("whitened_cosines", whitened_twice, "by the variance"),
+    ("whitened_cosines", whitened_last, "LEAST"),
+    ("whitened_cosines", lambda a, b, d: whitened(a, b, d, shorten=lambda W: W * np.sqrt(len(a))), "length 1"),
 ]
 
 
