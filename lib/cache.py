@@ -125,7 +125,9 @@ def _sweep(at, name):
     """Delete an entry, and what died while it was made; whether there was an entry. Call it with the lock held."""
     found = False
     for path in (at / name, *at.glob(f".{name}.*.partial")):
-        ours = [path / file for file in (MANIFEST, *FILES.values()) if (path / file).is_file()]
+        known = (MANIFEST, *FILES.values())
+        ours = [file for file in (path.iterdir() if path.is_dir() else ())
+                if file.is_file() and (file.name in known or path.name != name and file.name.startswith(".tmp"))]  # safetensors writes to .tmp*
         found |= bool(ours) and path.name == name
         for file in ours:
             file.unlink()

@@ -18,6 +18,7 @@ import sys
 from dataclasses import asdict
 
 import numpy as np
+import sklearn
 import torch
 import torch.nn.functional as F
 from scipy.linalg import eigh
@@ -191,12 +192,12 @@ class CaptionHalves(BagOfWords):
         return super().forward(words, weight) @ self.vectors
 
     def loss(self, words, generator):
-        length = (words < len(self.vocabulary)).sum(1, keepdim=True)
+        length = (words < len(self.vocabulary)).sum(1, keepdim=True).cpu()
         low, high = self.CUT
         cut = (length * (low + (high - low) * torch.rand(len(words), 1, generator=generator))).round()
-        first = (torch.arange(words.shape[1]) < cut).float()
+        first = (torch.arange(words.shape[1]) < cut).float().to(words.device)
         a, b = (F.normalize(self(words, half)) for half in (first, 1 - first))
-        similarity, own = a @ b.T / self.TEMPERATURE, torch.arange(len(words))
+        similarity, own = a @ b.T / self.TEMPERATURE, torch.arange(len(words), device=words.device)
         return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
 
 
@@ -228,7 +229,7 @@ class MaskedAutoencoder(Encoder):
 
     def loss(self, x, generator):
         n, side = len(x), 32 // self.SQUARE
-        seen = (torch.rand(n, 1, side, side, generator=generator) > self.HIDDEN_SHARE).float()
+        seen = (torch.rand(n, 1, side, side, generator=generator) > self.HIDDEN_SHARE).float().to(x.device)
         seen = seen.repeat_interleave(self.SQUARE, 2).repeat_interleave(self.SQUARE, 3)
         return F.mse_loss(self.decoder(self.code(x, seen)), (x - 0.45) * 4)
 
@@ -264,7 +265,7 @@ def train(encoder, data, start, stop, steps, seed=0, optimizer_state=None, progr
         generator = torch.Generator().manual_seed((seed << 32) + step)
         batch = data[torch.randint(len(data), (encoder.BATCH,), generator=generator)]
         batch = batch if batch.dtype != torch.uint8 else encoder.tensor(batch.numpy())
-        loss = encoder.loss(batch, generator)
+        loss = encoder.loss(batch.to(encoder.device), generator)  # random numbers are drawn on the CPU, the same for every device
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:
@@ -310,6 +311,7 @@ def _code_version(cls):
     return hashlib.sha256("".join(source).encode()).hexdigest()[:12]
 
 
+LIBRARIES = {module.__name__: module.__version__ for module in (torch, np, sklearn)}
 CODE = {cls: _code_version(cls) for cls in (Pixels, PatchDictionary, BagOfWords, CaptionHalves, MaskedAutoencoder)}  # of the code that runs
 
 
@@ -338,7 +340,7 @@ def pretrained(kind, world, seed=0, n_samples=20_000, stop=None, progress="", **
     seed = whole("seed", seed, low=0)
     if seed >= 2**31:
         refuse("seed", seed, "a whole number below 2^31")
-    key = dict(kind=kind, code=CODE[cls], torch=torch.__version__, world=worlds.key(world), n_samples=n_samples, seed=seed, **settings)
+    key = dict(kind=kind, code=CODE[cls], libraries=LIBRARIES, world=worlds.key(world), n_samples=n_samples, seed=seed, **settings)
     samples = functools.partial(_samples, world, modality, PURPOSE[modality], n_samples)
     if "steps" in settings:
         steps = settings.pop("steps")

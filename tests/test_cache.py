@@ -332,3 +332,17 @@ def test_fifteen_megabytes_load_fast():
         start = time.perf_counter()
         ask({}, never)
         assert time.perf_counter() - start < 1  # about 0.02 s
+
+
+def test_what_safetensors_leaves_when_it_dies_in_the_midst_of_writing_is_swept(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNPAIRED_CACHE", str(tmp_path))
+    cache.array({"a": 1}, lambda: np.arange(3))
+    name = next(path.name for path in tmp_path.iterdir() if path.is_dir())
+    for file in ("weights.safetensors", ".tmpAb12Cd"):
+        left = tmp_path / f".{name}.1.{'0' * 8}.partial"
+        left.mkdir(exist_ok=True)
+        (left / file).write_bytes(b"half")
+    (tmp_path / name / "array.npy").write_bytes(b"")
+    with pytest.warns(UserWarning, match="rebuilt"):
+        cache.array({"a": 1}, lambda: np.arange(3))
+    assert not left.exists()
