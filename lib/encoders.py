@@ -1,8 +1,8 @@
 """Encoders that look at one modality alone and are then frozen; their weights and features kept in the cache.
 
 Every encoder has `encode(samples) -> (n, d)`, NumPy float32, a `modality` (image, caption or sound) and a `key`, a dict of everything
-that shaped it. Nothing else is asked of an encoder by `features`, by metrics or by notebooks. Samples are what `World.look` gives: images (n, h, w, 3) uint8,
-captions as a list of strings, log-mel spectrograms (n, bands, frames).
+that shaped it. Nothing else is asked of an encoder by `features`, by metrics or by notebooks. Samples are what `World.look` gives:
+images (n, h, w, 3) uint8, captions as a list of strings, log-mel spectrograms (n, bands, frames).
 
     image    Pixels | MaskedAutoencoder (its step 0: random convolutions) | PatchDictionary (or with random patches)
     caption  BagOfWords | CaptionHalves
@@ -15,7 +15,6 @@ import functools
 import hashlib
 import inspect
 import sys
-from dataclasses import asdict
 
 import numpy as np
 import sklearn
