@@ -867,3 +867,116 @@ gradient_of_embeddings = Exercise(
         (lambda P, T, g, epsilon, epsilon_teacher: len(P) * (P - T) @ g / epsilon,
          "this is for rows that sum to 1.", "Here the total mass is 1: nothing to multiply with."),
     ])
+
+
+def _tables_with_strangers():
+    """Three (K, scale, bias): partners on the diagonal, in the last two further columns."""
+    rng = np.random.default_rng(16)
+    return [(rng.uniform(-1, 1, (n, m)), scale, bias) for n, m, scale, bias in ((4, 4, 5.0, -2.0), (3, 5, 8.0, -1.0), (2, 6, 3.0, 0.5))]
+
+
+def _siglip(K, scale, bias, partner=1.0, stranger=-1.0, average=np.mean):
+    sign = np.where(np.eye(*K.shape) > 0, partner, stranger)
+    return average(np.logaddexp(0, -sign * (scale * K + bias)))
+
+
+siglip_loss = Exercise(
+    "siglip_loss", _tables_with_strangers(), _siglip,
+    [
+        (lambda K, scale, bias: _siglip(K, scale, bias, -1.0, 1.0),
+         "partners and strangers have changed places.", "z is +1 on the diagonal and -1 elsewhere."),
+        (lambda K, scale, bias: _siglip(K, scale, bias, 1.0, 1.0),
+         "every cell counts as a partner.", "Off the diagonal z is -1."),
+        (lambda K, scale, bias: _siglip(K, scale, bias, 1.0, 0.0),
+         "what is not a partner has z = 0 here.", "2 * eye - 1, not eye: strangers shall be pushed apart."),
+        (lambda K, scale, bias: _siglip(K, scale, bias, average=lambda t: t.sum() / len(t)),
+         "you divided by n alone.", "Zhai et al. do; here it is the mean over all n m cells."),
+        (lambda K, scale, bias: _siglip(K, scale, bias, average=np.sum),
+         "this is a sum.", "Take the mean over all cells."),
+        (lambda K, scale, bias: _siglip(K, scale, 0.0),
+         "where is the bias?", "The logit is scale * K + bias, in every cell."),
+        (lambda K, scale, bias: _siglip(K, 1.0, bias),
+         "where is the scale?", "The logit is scale * K + bias."),
+        (lambda K, scale, bias: _siglip(K, scale, scale * bias),
+         "the scale multiplies the bias, too.", "scale * K + bias, not scale * (K + bias)."),
+        (lambda K, scale, bias: -_siglip(K, scale, bias),
+         "the sign is turned.", "-log sigmoid is never negative."),
+        (lambda K, scale, bias: np.diag(np.logaddexp(0, -(scale * K + bias))).mean(),
+         "only partners count here.", "All cells have a say: strangers with z = -1."),
+    ])
+
+
+def _weights_in_motion():
+    """Three (w, gradient, momentum, lr, weight_decay), in which momentum and gradient often disagree."""
+    rng = np.random.default_rng(17)
+    return [(*rng.standard_normal((3, *shape)) * np.exp(2 * rng.standard_normal((3, *shape))), lr, decay)
+            for shape, lr, decay in (((5, 4), 0.1, 0.3), ((7,), 0.02, 1.0), ((2, 3, 2), 0.5, 0.1))]
+
+
+def _lion(w, gradient, momentum, lr, weight_decay, fast=0.9, slow=0.99, size=np.sign, shrink=lambda lr, decay: lr * decay, up=1.0):
+    step = size(fast * momentum + (1 - fast) * gradient)
+    return np.stack([(1 - shrink(lr, weight_decay)) * w - up * lr * step, slow * momentum + (1 - slow) * gradient])
+
+
+lion_step = Exercise(
+    "lion_step", _weights_in_motion(), _lion,
+    [
+        (lambda *case: _lion(*case, size=lambda c: c),
+         "where is the sign?", "Lion takes steps of one size: sign(c), whatever the size of c."),
+        (lambda *case: _lion(*case, fast=0.0),
+         "the momentum has no say in the step.", "c = 0.9 m + 0.1 gradient, and the step is its sign."),
+        (lambda *case: _lion(*case, fast=0.99, slow=0.9),
+         "the two betas have changed places.", "The step mixes with 0.9, the momentum remembers with 0.99."),
+        (lambda *case: _lion(*case, slow=0.9),
+         "the momentum forgets too fast.", "m <- 0.99 m + 0.01 gradient."),
+        (lambda *case: _lion(*case, fast=0.1),
+         "the weights in c have changed places.", "0.9 belongs to the momentum, 0.1 to the gradient."),
+        (lambda *case: _lion(*case, up=-1.0),
+         "you climb.", "Minus the rate times the sign."),
+        (lambda *case: _lion(*case, shrink=lambda lr, decay: 0.0),
+         "where is the weight decay?", "First w shrinks by the factor 1 - lr * weight_decay."),
+        (lambda *case: _lion(*case, shrink=lambda lr, decay: decay),
+         "the decay is too strong.", "It is multiplied by the rate: 1 - lr * weight_decay."),
+        (lambda w, gradient, momentum, lr, decay: _lion(w, gradient + decay * w, momentum, lr, 0.0),
+         "you added the decay to the gradient.", "It is decoupled: w shrinks by itself, and the gradient stays as it is."),
+        (lambda w, gradient, momentum, lr, decay: np.stack([
+            (1 - lr * decay) * w - lr * np.sign(0.99 * momentum + 0.01 * gradient), 0.99 * momentum + 0.01 * gradient]),
+         "you stepped along the new momentum.", "The step has a mixture of its own, with 0.9, made before the momentum changes."),
+    ])
+
+
+def _pictures_and_prompts():
+    """Two (pictures, prompts): lengths differ much, and the means of classes do, too."""
+    rng, cases = np.random.default_rng(18), []
+    for n, c, t, d in ((60, 5, 4, 3), (80, 7, 3, 4)):
+        directions = rng.standard_normal((c, 1, d)) + rng.exponential(size=(c, 1, 1)) * rng.standard_normal((c, t, d))
+        cases.append((rng.standard_normal((n, d)) * rng.exponential(size=(n, 1)), directions * rng.exponential(3, size=(c, t, 1))))
+    return cases
+
+
+def _unit(z):
+    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def _named(pictures, prompts):
+    return (pictures @ _unit(_unit(prompts).mean(1)).T).argmax(1)
+
+
+zero_shot = Exercise(
+    "zero_shot", _pictures_and_prompts(), _named,
+    [
+        (lambda pictures, prompts: (pictures @ _unit(prompts).mean(1).T).argmax(1),
+         "the averages have different lengths.", "Scale each class's average to length 1 as well: a class whose sentences differ has a short one."),
+        (lambda pictures, prompts: (pictures @ _unit(prompts.mean(1)).T).argmax(1),
+         "long sentences have more votes.", "Scale every sentence to length 1 BEFORE you average."),
+        (lambda pictures, prompts: (pictures @ prompts.mean(1).T).argmax(1),
+         "nothing was scaled.", "Every sentence to length 1, and the averages, too."),
+        (lambda pictures, prompts: (_unit(pictures) @ _unit(prompts[:, 0]).T).argmax(1),
+         "you asked one sentence per class.", "Average over axis 1, all t sentences."),
+        (lambda pictures, prompts: np.einsum("nd,ctd->nct", pictures, _unit(prompts)).max(2).argmax(1),
+         "you took the best sentence of each class.", "Here the average of the sentences decides, not the luckiest one."),
+        (lambda pictures, prompts: (pictures @ _unit(_unit(prompts).mean(1)).T).argmin(1),
+         "this is the class that fits least.", "argmax."),
+        (lambda pictures, prompts: np.linalg.norm(pictures[:, None] - _unit(prompts).mean(1), axis=2).argmin(1),
+         "you compared distances.", "Pictures and averages are of any length: the greatest cosine, not the smallest distance."),
+    ])

@@ -12,7 +12,9 @@ errors, and never less than sum |column sum - b|.
 Where memory allows (`dense`), exp(K / eps + v0 - row maximum) is kept and an iteration is two products with a vector. Else (`stream`) each
 block of rows is made again from the embeddings whenever it is needed, and no n x m matrix ever exists.
 """
+import functools
 import math
+import threading
 import warnings
 from typing import NamedTuple
 
@@ -23,8 +25,9 @@ from lib.require import positive, refuse, whole
 
 MEMORY = 10           # earlier iterates that Anderson acceleration looks at
 FAR = 30.0            # how far v may move from the v0 in the kept exponentials: e^30 is harmless in float32
-BYTES_IN_CACHE = 2**20   # of a block of rows in a dense iteration
+BYTES_IN_CACHE = 2**22   # of a block of rows in a dense iteration
 BYTES_IN_MEMORY = 2**24  # of a block of rows where it is made anew, or multiplied with embeddings
+BYTES_TO_REUSE = 2**27   # of a matrix whose memory a thread keeps from one klot to the next
 
 
 class Plan(NamedTuple):
@@ -129,15 +132,14 @@ class _Klot(torch.autograd.Function):
         report["mode"] = "dense" if solver["dense"] else "stream"
         kernels, solved = [], []
         for name, affinity in (("student", student), ("teacher", teacher)):
-            kernels.append(_Kernel(affinity, *solver["marginals"], solver["dense"]))
+            kernels.append(_Kernel(affinity, *solver["marginals"], solver["dense"], functools.partial(_WORKSPACE.take, name)))
             solved.append(_solve(kernels[-1], name, *solver["limits"]))
             report[name] = dict(iterations=solved[-1][2], error=solved[-1][3])
         (v, columns, *_), (_, columns_teacher, *_) = solved
         wanted = any(ctx.needs_input_grad[:2])
         entropies, inner, gradient = 0.0, 0.0, student.gradient() if wanted else None
-        blocks = _blocks(len(x), student.m, x, BYTES_IN_MEMORY)
-        room = x.new_empty(blocks[0].stop, student.m)
-        for rows in blocks:
+        room = _WORKSPACE.take("room", x, _blocks(len(x), student.m, x, min(BYTES_IN_CACHE, BYTES_IN_MEMORY))[0].stop, student.m)
+        for rows in _blocks(len(x), student.m, x, BYTES_IN_MEMORY):
             plan, target = kernels[0].plan(rows), kernels[1].plan(rows)
             entropies += _negative_entropy(target, room) - _negative_entropy(plan, room)
             inner += student.accumulate(gradient, rows, plan.sub_(target))
@@ -199,19 +201,39 @@ class _Affinity:
 
 # Plans ------------------------------------------------------------------------------------------------------------------------
 
+class _Workspace(threading.local):
+    """Memory that a thread takes again in its next klot, on a CPU: the first touch of a fresh page costs more than a sweep over an old one."""
+
+    def __init__(self):
+        self.held = {}
+
+    def take(self, name, like, n, m):
+        """An empty tensor (n, m) of the type of `like`, until the next call with this name."""
+        if like.device.type != "cpu" or n * m * like.element_size() > BYTES_TO_REUSE:
+            return like.new_empty(n, m)
+        held = self.held.get((name, like.dtype))
+        if held is None or len(held) < n * m:
+            with torch.inference_mode(False):
+                held = self.held[name, like.dtype] = torch.empty(n * m, dtype=like.dtype)
+        return held[:n * m].view(n, m)
+
+
+_WORKSPACE = _Workspace()
+
+
 class _Kernel:
     """exp(K / epsilon + v0 - row maximum), kept where `dense`, else one block of rows at a time; and the plan that belongs to a potential v."""
 
-    def __init__(self, affinity, row, column, dense):
+    def __init__(self, affinity, row, column, dense, memory=torch.Tensor.new_empty):
         self.affinity, self.row, self.column, self.dense, self.v = affinity, row, column, dense, None
         self.shape, self.like = (len(row), len(column)), affinity.x
         rows = len(row) if dense else _blocks(*self.shape, self.like, BYTES_IN_MEMORY)[0].stop
-        self.kept = self.like.new_empty(rows, len(column))  # all blocks of a stream are made in the same memory
+        self.kept = memory(self.like, rows, len(column))  # all blocks of a stream are made in the same memory
 
     def start(self):
         """v0 for which the greatest entry of every column is 1: no column starts underflowed."""
         top, zero = torch.full_like(self.column, -torch.inf), torch.zeros_like(self.like[0, 0])
-        for rows in _blocks(*self.shape, self.like, BYTES_IN_MEMORY):
+        for rows in _blocks(*self.shape, self.like, BYTES_IN_CACHE if self.dense else BYTES_IN_MEMORY):
             block = self.affinity.logits(rows, zero.expand(self.shape[1]), self._room(rows))
             top = torch.maximum(top, block.amax(0).to(top.dtype))
             if not torch.isfinite(block.sum()) and not torch.isfinite(block).all():
@@ -310,8 +332,9 @@ def _sum(block):
 
 
 def _negative_entropy(plan, room):
-    """sum P log P, as a float; 0 log 0 = 0. In `room`, a tensor with as many rows or more; twice as fast as torch.xlogy."""
-    return _sum(torch.clamp(plan, min=torch.finfo(plan.dtype).tiny, out=room[:len(plan)]).log_().mul_(plan))
+    """sum P log P, as a float; 0 log 0 = 0. In `room`, a tensor with a few rows; twice as fast as torch.xlogy."""
+    tiny = torch.finfo(plan.dtype).tiny
+    return sum(_sum(torch.clamp(rows, min=tiny, out=room[:len(rows)]).log_().mul_(rows)) for rows in plan.split(len(room)))
 
 
 def _is_dense(mode, like, m):

@@ -167,6 +167,21 @@ def one_sweep(K, epsilon, v, rows=None, columns=None, before=lambda v: v):
     return before(v) - np.log(P.sum(axis=0) * (columns or m))
 
 
+def sigmoid_terms(K, scale, bias, z=lambda n, m: 2 * np.eye(n, m) - 1):
+    """-log sigmoid(z * logit) of every cell, by scipy."""
+    return -special.log_expit(z(*K.shape) * (scale * K + bias))
+
+
+def lion(w, g, m, lr, decay, beta_1=0.9, beta_2=0.99, step=np.sign, shrink=None):
+    c = m + (1 - beta_1) * (g - m)
+    return np.array([w - (lr * decay if shrink is None else shrink) * w - lr * step(c), m + (1 - beta_2) * (g - m)])
+
+
+def named(pictures, prompts, first=normalize, last=normalize, metric="cosine"):
+    means = np.array([first(sentences).mean(0) for sentences in prompts])
+    return cdist(pictures, last(means), metric).argmin(1)
+
+
 RIGHT = {
     "sinkhorn_step": one_sweep,
     "plan_divergence": lambda T, P: special.rel_entr(T, P).sum(),
@@ -192,6 +207,9 @@ RIGHT = {
     "block_information": lambda A, s: np.tensordot(A, A, ([0, 1], [0, 1])) / s**2,
     "schur_complement": lambda C, P, s: schur(C, P, s, np.linalg.pinv),
     "exchange_rate": lambda a, g, r: (np.sin(a * np.pi / 180) / (g * r)) ** 2,
+    "siglip_loss": lambda K, s, b: sigmoid_terms(K, s, b).mean(),
+    "lion_step": lion,
+    "zero_shot": named,
 }
 
 WRONG = [  # exercise, wrong answer, a word of its own hint
@@ -360,6 +378,33 @@ WRONG = [  # exercise, wrong answer, a word of its own hint
     ("gradient_of_embeddings", lambda P, T, g, e, e_t: P @ g / e - T @ g / e_t, "own temperature"),
     ("gradient_of_embeddings", lambda P, T, g, e, e_t: P @ g / e, "and the teacher"),
     ("gradient_of_embeddings", lambda P, T, g, e, e_t: (P - T) @ g / e * g.shape[1] * len(P) / g.shape[1], "rows that sum"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b, lambda n, m: 1 - 2 * np.eye(n, m)).mean(), "changed places"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b, lambda n, m: np.ones((n, m))).mean(), "every cell"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b, np.eye).mean(), "z = 0"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b).sum(1).mean(), "n alone"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b).sum(), "is a sum"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, 0).mean(), "the bias?"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, 1, b).mean(), "the scale?"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K + b, s, 0).mean(), "multiplies"),
+    ("siglip_loss", lambda K, s, b: -sigmoid_terms(K, s, b).mean(), "sign"),
+    ("siglip_loss", lambda K, s, b: sigmoid_terms(K, s, b).diagonal().mean(), "only partners"),
+    ("lion_step", lambda *case: lion(*case, step=lambda c: 1 * c), "where is the sign"),
+    ("lion_step", lambda *case: lion(*case, beta_1=0), "no say"),
+    ("lion_step", lambda *case: lion(*case, beta_1=0.99, beta_2=0.9), "two betas"),
+    ("lion_step", lambda *case: lion(*case, beta_2=0.9), "too fast"),
+    ("lion_step", lambda *case: lion(*case, beta_1=0.1), "weights in c"),
+    ("lion_step", lambda *case: lion(*case, step=lambda c: -np.sign(c)), "climb"),
+    ("lion_step", lambda *case: lion(*case, shrink=0), "where is the weight decay"),
+    ("lion_step", lambda w, g, m, lr, decay: lion(w, g, m, lr, decay, shrink=decay), "too strong"),
+    ("lion_step", lambda w, g, m, lr, decay: lion(w, g + decay * w, m, lr, 0), "added the decay"),
+    ("lion_step", lambda *case: np.array([lion(*case, beta_1=0.99)[0], lion(*case)[1]]), "new momentum"),
+    ("zero_shot", lambda x, t: (x @ np.array([normalize(s).mean(0) for s in t]).T).argmax(1), "different lengths"),
+    ("zero_shot", lambda x, t: named(x, t, first=lambda s: s), "more votes"),
+    ("zero_shot", lambda x, t: (x @ t.mean(1).T).argmax(1), "nothing was scaled"),
+    ("zero_shot", lambda x, t: named(x, t[:, :1]), "one sentence"),
+    ("zero_shot", lambda x, t: np.array([cdist(x, s, "cosine").min(1) for s in t]).argmin(0), "best sentence"),
+    ("zero_shot", lambda x, t: cdist(x, np.array([normalize(s).mean(0) for s in t]), "cosine").argmax(1), "fits least"),
+    ("zero_shot", lambda x, t: named(x, t, last=lambda m: m, metric="euclidean"), "distances"),
 ]
 
 

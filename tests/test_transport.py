@@ -1,6 +1,7 @@
 """Entropic plans and KLOT: against POT, a plain log-domain loop, finite differences and autograd through the loop."""
 import itertools
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import ot
@@ -461,3 +462,51 @@ def with_entry(value):
 def test_refusals(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+# Memory that is used again ----------------------------------------------------------------------------------------------------
+
+def value_and_gradients(z, **options):
+    f, g = (x.clone().requires_grad_() for x in z[:2])
+    value = klot(f, g, *z[2:], **options)
+    value.backward()
+    return value.item(), f.grad, g.grad
+
+
+@pytest.mark.parametrize("mode", ["dense", "stream"])
+def test_memory_is_used_again_and_nothing_is_carried_over(mode):
+    cases, fresh = [embeddings(40, 30, dtype=torch.float32), embeddings(60, 50), embeddings(dtype=torch.float32)], []
+    for z in cases:
+        transport._WORKSPACE.held.clear()
+        fresh.append(value_and_gradients(z, mode=mode))
+    transport._WORKSPACE.held.clear()
+    for k in (0, 1, 2, 0, 2, 1):  # larger, smaller and of another type, in memory that the last one has filled
+        again = value_and_gradients(cases[k], mode=mode)
+        assert again[0] == fresh[k][0] and all(torch.equal(x, y) for x, y in zip(again[1:], fresh[k][1:]))
+    addresses = {name: held.data_ptr() for name, held in transport._WORKSPACE.held.items()}
+    value_and_gradients(cases[0], mode=mode)
+    assert addresses == {name: held.data_ptr() for name, held in transport._WORKSPACE.held.items()}
+
+
+def test_memory_of_inference_serves_training():
+    transport._WORKSPACE.held.clear()
+    z = embeddings(20, 20)
+    with torch.inference_mode():
+        value = klot(*z).item()
+    assert value_and_gradients(z)[0] == value
+
+
+def test_threads_have_memory_of_their_own():
+    cases = [embeddings(80, 70, seed=case) for case in range(4)]
+    alone = [value_and_gradients(z) for z in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for together in [pool.map(value_and_gradients, cases) for _ in range(10)]:
+            for (value, *gradients), (wanted, *right) in zip(together, alone):
+                assert value == wanted and all(torch.equal(x, y) for x, y in zip(gradients, right))
+
+
+def test_large_matrices_are_not_held(monkeypatch):
+    transport._WORKSPACE.held.clear()
+    monkeypatch.setattr(transport, "BYTES_TO_REUSE", 20 * 30 * 8 - 1)
+    value_and_gradients(embeddings(20, 30), mode="dense")
+    assert not transport._WORKSPACE.held

@@ -1,4 +1,4 @@
-"""KLOT, forward and backward to the embeddings: ours, the closed form after 100 plain iterations, POT, implicit and unrolled gradients.
+"""KLOT, forward and backward to the embeddings: ours, the closed form after 100 plain iterations, POT, geomloss, implicit and unrolled gradients.
 
 Interleaved runs, medians of ratios, the marginal error of both plans and the error of the gradient beside every time. The converged
 reference is in float64. `python tests/bench/bench_klot.py quick` leaves out the large sizes.
@@ -12,6 +12,7 @@ import warnings
 
 import ot
 import torch
+from geomloss import SamplesLoss
 
 from lib.transport import cosines, entropic_plan, klot
 
@@ -51,6 +52,17 @@ def closed_form(f, g, a, b, solve=sinkhorn):
 def pot(K, epsilon):
     n = torch.full((len(K),), 1 / len(K), dtype=K.dtype)
     return ot.sinkhorn(n, n, -K, epsilon, numItermax=2000, stopThr=1e-3 / len(K) ** 0.5, warn=False)  # its error is an l2 norm
+
+
+def by_geomloss(f, g, a, b, scaling=0.9):
+    """Theorem 5.1 with geomloss's potentials. Unit vectors: cosine = 1 - |x - y|^2 / 2, its cost for p = 2. It takes no tolerance."""
+    def plan(x, y, epsilon):
+        x, y = (torch.nn.functional.normalize(z) for z in (x.detach(), y.detach()))
+        solve = SamplesLoss("sinkhorn", p=2, blur=epsilon**0.5, scaling=scaling, debias=False, potentials=True, backend="tensorized")
+        u, v = (potential.reshape(-1) / epsilon for potential in solve(x, y))
+        return ((x @ y.T - 1) / epsilon + u[:, None] + v).exp() / (len(x) * len(y))
+    plans = iter((plan(f, g, STUDENT), plan(a, b, TEACHER)))
+    return closed_form(f, g, a, b, solve=lambda K, epsilon: next(plans))
 
 
 def ours(f, g, a, b, **options):
@@ -142,8 +154,9 @@ before = line('VmRSS'); {call[0]}; print(line('VmHWM') - before)
 if __name__ == "__main__":
     quick = "quick" in sys.argv
     print(f"student eps {STUDENT}, teacher eps {TEACHER}, {torch.get_num_threads()} threads, medians of {REPEATS} interleaved runs")
-    speed(1024, 256, {"POT sinkhorn": lambda *z: closed_form(*z, solve=pot), "unrolled": unrolled, "implicit": lambda *z: unrolled(*z, implicit=True)})
-    speed(2048, 256, {"POT sinkhorn": lambda *z: closed_form(*z, solve=pot)})
+    others = {"POT sinkhorn": lambda *z: closed_form(*z, solve=pot), "geomloss": by_geomloss}
+    speed(1024, 256, others | {"unrolled": unrolled, "implicit": lambda *z: unrolled(*z, implicit=True)})
+    speed(2048, 256, others)
     if not quick:
         speed(4096, 64)
         speed(4096, 1024)
