@@ -10,7 +10,9 @@ sqrt(sum over columns of (column sum - b)^2 / b), for a plan of mass 1: where b 
 errors, and never less than sum |column sum - b|.
 
 Where memory allows (`dense`), exp(K / eps + v0 - row maximum) is kept and an iteration is two products with a vector. Else (`stream`) each
-block of rows is made again from the embeddings whenever it is needed, and no n x m matrix ever exists.
+block of rows is made again from the embeddings whenever it is needed, and no n x m matrix ever exists. Where epsilon is small, most of a
+plan is next to nothing: after a few iterations the others are made with what is left (truncated kernels, Schmitzer 2019, arXiv 1610.06519).
+The whole plan is judged in the end.
 """
 import functools
 import math
@@ -18,8 +20,10 @@ import threading
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import psutil
 import torch
+from scipy.sparse import csr_array
 
 from lib.require import positive, refuse, whole
 
@@ -27,6 +31,9 @@ MEMORY = 10           # earlier iterates that Anderson acceleration looks at
 FAR = 30.0            # how far v may move from the v0 in the kept exponentials: e^30 is harmless in float32
 BYTES_IN_CACHE = 2**22   # of a block of rows in a dense iteration
 BYTES_IN_MEMORY = 2**24  # of a block of rows where it is made anew, or multiplied with embeddings
+THIN_AFTER = 4        # sweeps, from which on a plan is thinned out,
+THIN_FROM = 2**20     # if it has this many entries or more,
+THIN = 1 / 32         # and at most this share of each block counts; a quarter of it in a stream, which has to save memory
 BYTES_TO_REUSE = 2**27   # of a matrix whose memory a thread keeps from one klot to the next
 
 
@@ -226,6 +233,7 @@ class _Kernel:
 
     def __init__(self, affinity, row, column, dense, memory=torch.Tensor.new_empty):
         self.affinity, self.row, self.column, self.dense, self.v = affinity, row, column, dense, None
+        self.thinned, self.thinnable = None, len(row) * len(column) >= THIN_FROM and affinity.x.device.type == "cpu"
         self.shape, self.like = (len(row), len(column)), affinity.x
         rows = len(row) if dense else _blocks(*self.shape, self.like, BYTES_IN_MEMORY)[0].stop
         self.kept = memory(self.like, rows, len(column))  # all blocks of a stream are made in the same memory
@@ -244,6 +252,9 @@ class _Kernel:
 
     def sweep(self, v):
         """Column sums (m,) of the plan of v, whose rows are exact; `dual` is then <b, v> - <a, log sum exp(K / epsilon + v)>, up to a constant."""
+        if self.thinned is not None and np.ptp((v - self.thinned_at).numpy()) < FAR:
+            return self._thin_sweep(v)
+        self.thinned = None
         self.v, columns = v, torch.zeros_like(self.column)
         if self.dense and (v - self.v0).abs().max() > FAR:
             self._keep(v)
@@ -257,6 +268,27 @@ class _Kernel:
             columns += self.scale[rows] @ block
         self.dual = (self.column @ v + self.row @ self.scale.log().to(self.row.dtype) - self.top).item()
         return columns * self.w if self.dense else columns
+
+    def thin(self, share):
+        """From now on sweep over the entries P_ij > share * a_i b_j of the last plan: no row or column loses more than this share of its mass."""
+        (n, m), parts = self.shape, []
+        weight = ((self.w if self.dense else 1) / self.column).to(self.like.dtype)
+        for rows in _blocks(n, m, self.like, BYTES_IN_CACHE if self.dense else BYTES_IN_MEMORY):
+            block = torch.mul(self._exponentials(rows), weight, out=_WORKSPACE.take("thin", self.like, rows.stop - rows.start, m))
+            counts = block > (share * self.row[rows] / self.scale[rows])[:, None]
+            if counts.count_nonzero() > (THIN if self.dense else THIN / 4) * counts.numel():
+                self.thinnable = False
+                return
+            i, j = counts.nonzero(as_tuple=True)
+            parts.append((i.bincount(minlength=len(block)), j.int(), block[i, j] / weight[j] * (self.w[j] if self.dense else 1)))
+        in_row, j, values = (torch.cat(part).numpy() for part in zip(*parts))
+        self.thinned, self.thinned_at = csr_array((values, j, np.append(0, in_row.cumsum()).astype(np.int32)), (n, m)), self.v
+
+    def _thin_sweep(self, v):
+        w = (v - self.thinned_at).exp().to(self.like.dtype).numpy()
+        scale = self.row.to(self.like.dtype).numpy() / (self.thinned @ w)
+        self.dual = (self.column @ v + self.row @ torch.from_numpy(np.log(scale)).to(self.row.dtype) - self.top).item()
+        return torch.from_numpy(self.thinned.T @ scale * w).to(self.column.dtype)
 
     def plan(self, rows):
         """Rows of the plan of the last sweep's v; in the memory of the kept exponentials, which are lost."""
@@ -285,14 +317,20 @@ def _solve(kernel, name, tolerance, max_iterations):
 
     An accelerated step that neither lowers the error nor raises the dual objective is taken back: a plain one is made in its place.
     """
+    chi = lambda columns: ((columns - kernel.column) ** 2 / kernel.column).sum().sqrt().item()
     tiny, v, plain = torch.finfo(kernel.like.dtype).tiny, kernel.start(), True
     steps, residuals, best, before = [], [], (math.inf, None), (math.inf, -math.inf)
     for iteration in range(1, max_iterations + 1):
         columns = kernel.sweep(v)
-        error = ((columns - kernel.column) ** 2 / kernel.column).sum().sqrt().item()
+        if kernel.thinned is not None and chi(columns) <= 0.9 * tolerance:
+            kernel.thinned = None
+            columns = kernel.sweep(v)
+        error = chi(columns)
         best = min(best, (error, v), key=lambda pair: pair[0])
-        if error <= tolerance:
+        if error <= tolerance and kernel.thinned is None:
             break
+        if iteration >= THIN_AFTER and kernel.thinnable and kernel.thinned is None and (columns > 0.02 * kernel.column).all():
+            kernel.thin(0.01 * tolerance)
         if plain or error < before[0] or kernel.dual > before[1]:
             before = error, kernel.dual
             residual = kernel.column.log() - columns.clamp_min(tiny).log()
@@ -300,8 +338,11 @@ def _solve(kernel, name, tolerance, max_iterations):
             plain, v = len(steps) == 1, _anderson(steps, residuals)
         else:
             plain, v, steps, residuals = True, steps[-1], [], []
+    if kernel.thinned is not None or error > tolerance:
+        kernel.thinned = None
+        columns = kernel.sweep(best[1])
+        error = chi(columns)
     if error > tolerance:
-        error, columns = best[0], kernel.sweep(best[1])
         warnings.warn(f"{name}: marginal error {error:.1e} after {iteration} sweeps, tolerance {tolerance:.1e}; raise epsilon, "
                       "max_iterations or the tolerance, or use float64", stacklevel=4)
     return kernel.v, columns, iteration, error

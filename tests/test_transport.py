@@ -510,3 +510,71 @@ def test_large_matrices_are_not_held(monkeypatch):
     monkeypatch.setattr(transport, "BYTES_TO_REUSE", 20 * 30 * 8 - 1)
     value_and_gradients(embeddings(20, 30), mode="dense")
     assert not transport._WORKSPACE.held
+
+
+# Thinned plans ----------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def thin(monkeypatch):
+    """Small plans are thinned out, too, and in several blocks; the sizes of thinned sweeps are counted."""
+    counted, sweep = [], transport._Kernel._thin_sweep
+    monkeypatch.setattr(transport, "THIN_FROM", 1)
+    monkeypatch.setattr(transport, "THIN", 1.0)
+    for name in ("BYTES_IN_CACHE", "BYTES_IN_MEMORY"):
+        monkeypatch.setattr(transport, name, 50 * 8 * 7)
+    monkeypatch.setattr(transport._Kernel, "_thin_sweep", lambda self, v: counted.append(self.thinned.nnz) or sweep(self, v))
+    return counted
+
+
+@pytest.mark.parametrize("mode", ["dense", "stream"])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-8), (torch.float32, 1e-4)])
+def test_a_thinned_plan_is_as_right_as_a_whole_one(thin, mode, dtype, tolerance):
+    f, g, a, b = embeddings(60, 50, dtype=dtype)
+    row, column = (draw(n, seed=9).double().abs() + 0.1 for n in (60, 50))
+    report = {}
+    value, *gradients = value_and_gradients([f, g, a, b], epsilon=0.3, epsilon_teacher=0.01, row=row, column=column, mode=mode, tolerance=tolerance, report=report)
+    assert thin and min(thin) < 0.5 * 60 * 50, "the teacher's plan should have been thinned"
+    assert max(report[name]["error"] for name in ("student", "teacher")) <= tolerance
+    f, g, a, b = (z.double() for z in (f, g, a, b))
+    f, g = f.requires_grad_(), g.requires_grad_()
+    wanted = plain_klot(cosines(f, g), cosines(a, b), 0.3, 0.01, row=row / row.sum(), column=column / column.sum(), sweeps=20_000)
+    wanted.backward()
+    assert value == pytest.approx(wanted.item(), rel=30 * tolerance)
+    for got, right in zip(gradients, (f.grad, g.grad)):
+        assert (got - right).norm() < 30 * tolerance * right.norm()
+
+
+@pytest.mark.parametrize("epsilon", [0.001, 0.01, 0.1, 10.0])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
+def test_the_error_of_a_thinned_plan_is_that_of_the_whole(thin, epsilon, tolerance):
+    K = draw(40, 50)
+    K[:, 3] += 5  # a column that everybody wants
+    plan = report_of(K, epsilon, tolerance=tolerance, max_iterations=20_000)
+    chi = ((plan.plan.sum(0) - 1 / 50) ** 2 * 50).sum().sqrt().item()
+    assert plan.error == pytest.approx(chi, rel=1e-6, abs=1e-12) and chi <= tolerance
+    torch.testing.assert_close(plan.plan.sum(1), torch.full((40,), 1 / 40, dtype=torch.float64))
+    assert (plan.plan > 0).double().mean() > 0.99 or epsilon == 0.001  # nothing is left out of what is returned
+
+
+@pytest.mark.parametrize("left", range(1, 40, 3))
+def test_when_sweeps_run_out_the_whole_plan_is_returned(thin, left):
+    K = draw(40, 50)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        plan = entropic_plan(K, 0.005, tolerance=1e-6, max_iterations=left)
+    chi = ((plan.plan.sum(0) - 1 / 50) ** 2 * 50).sum().sqrt().item()
+    assert plan.error == pytest.approx(chi, rel=1e-6) and bool(said) == (chi > 1e-6)
+    assert any(thin) or left <= transport.THIN_AFTER + 1
+
+
+def test_what_is_not_thin_is_left_alone(thin, monkeypatch):
+    monkeypatch.setattr(transport, "THIN", 0.1)
+    report_of(draw(40, 50), 1.0, tolerance=1e-9)
+    assert not thin
+
+
+def test_identical_rows_and_single_ones_thinned(thin):
+    for K in (torch.zeros(20, 30), draw(1, 30, dtype=torch.float32).expand(20, 30), draw(1, 9), draw(9, 1), draw(2, 2), 1e3 * draw(12, 12)):
+        for epsilon in (0.1, 1.0):
+            plan = entropic_plan(K.contiguous(), epsilon, tolerance=1e-4, max_iterations=5000)
+            assert torch.isfinite(plan.plan).all() and plan.error <= 1e-4
