@@ -31,7 +31,7 @@ MEMORY = 10           # earlier iterates that Anderson acceleration looks at
 FAR = 30.0            # how far v may move from the v0 in the kept exponentials: e^30 is harmless in float32
 BYTES_IN_CACHE = 2**22   # of a block of rows in a dense iteration
 BYTES_IN_MEMORY = 2**24  # of a block of rows where it is made anew, or multiplied with embeddings
-THIN_AFTER = 4        # sweeps, from which on a plan is thinned out,
+THIN_AFTER, THIN_UNTIL = 4, 300  # sweeps between which a plan is thinned out,
 THIN_FROM = 2**20     # if it has this many entries or more,
 THIN = 1 / 32         # and at most this share of each block counts; a quarter of it in a stream, which has to save memory
 BYTES_TO_REUSE = 2**27   # of a matrix whose memory a thread keeps from one klot to the next
@@ -321,6 +321,8 @@ def _solve(kernel, name, tolerance, max_iterations):
     tiny, v, plain = torch.finfo(kernel.like.dtype).tiny, kernel.start(), True
     steps, residuals, best, before = [], [], (math.inf, None), (math.inf, -math.inf)
     for iteration in range(1, max_iterations + 1):
+        if iteration == THIN_UNTIL:  # almost an assignment: what was left out may be needed
+            kernel.thinned, kernel.thinnable = None, False
         columns = kernel.sweep(v)
         if kernel.thinned is not None and chi(columns) <= 0.9 * tolerance:
             kernel.thinned = None
