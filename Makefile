@@ -34,7 +34,7 @@ TIDY := --NotebookExporter.preprocessors nbconvert.preprocessors.coalescestreams
   --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec --ClearMetadataPreprocessor.preserve_nb_metadata_mask language_info
 
 test: $(VENV)/.ready-dev  ## unit tests, a small run of each notebook, and nbval on the committed ones
-	@$(PY) -m pytest -q --durations=5
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 --dist loadfile
 
 browser: $(VENV)/.ready-dev  ## run the notebooks in JupyterLab in headless Chromium and move the sliders
 	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py

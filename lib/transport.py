@@ -354,7 +354,7 @@ def _anderson(steps, residuals):
     """The combination of the last steps whose residual, were it linear, would be least."""
     if len(steps) < 2:
         return steps[-1]
-    changes, moves = (torch.stack([late - early for early, late in zip(z, z[1:])]) for z in (residuals, steps))
+    changes, moves = (torch.stack(z).diff(dim=0) for z in (residuals, steps))
     gram = changes @ changes.T
     gram.diagonal().add_(1e-10 * gram.diagonal().max() + torch.finfo(gram.dtype).tiny)
     weights = torch.linalg.solve(gram.cpu(), (changes @ residuals[-1]).cpu()).to(moves.device)
