@@ -32,7 +32,7 @@ FAR = 30.0            # how far v may move from the v0 in the kept exponentials:
 BYTES_IN_CACHE = 2**22   # of a block of rows in a dense iteration
 BYTES_IN_MEMORY = 2**24  # of a block of rows where it is made anew, or multiplied with embeddings
 THIN_AFTER, THIN_UNTIL = 4, 300  # sweeps between which a plan is thinned out,
-THIN_FROM = 2**20     # if it has this many entries or more,
+THIN_FROM = 2**22     # if it has this many entries or more,
 THIN = 1 / 32         # and at most this share of each block counts; a quarter of it in a stream, which has to save memory
 BYTES_TO_REUSE = 2**27   # of a matrix whose memory a thread keeps from one klot to the next
 
@@ -56,7 +56,7 @@ def entropic_plan(K, epsilon, *, row=None, column=None, mass="one", tolerance=1e
     Warns when max_iterations sweeps do not reach it. Raises ValueError for input that is not finite, and for K / epsilon out of range.
     """
     K = _matrix("K", K)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(K.device.type, enabled=False):
         kernel = _Kernel(_Affinity(K.detach(), None, positive("epsilon", epsilon)), *_marginals(K, *K.shape, row, column), dense=True)
         v, _, iterations, error = _solve(kernel, "K", *_limits(tolerance, max_iterations))
         return Plan(kernel.plan(slice(None)) * _mass(mass, len(K)), v, iterations, error)
@@ -133,7 +133,12 @@ class _Klot(torch.autograd.Function):
     """KL between the plans, for mass 1; student (x, y) and teacher (a, b) are embeddings, or (K, None)."""
 
     @staticmethod
-    def forward(ctx, x, y, a, b, lengths, epsilons, solver):
+    def forward(ctx, x, *arguments):
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would leave other plans than those whose error is reported
+            return _Klot.in_full_precision(ctx, x, *arguments)
+
+    @staticmethod
+    def in_full_precision(ctx, x, y, a, b, lengths, epsilons, solver):
         student, teacher = _Affinity(x, y, epsilons[0], *lengths[:2]), _Affinity(a, b, epsilons[1], *lengths[2:])
         report = {} if solver["report"] is None else solver["report"]
         report["mode"] = "dense" if solver["dense"] else "stream"
@@ -145,7 +150,7 @@ class _Klot(torch.autograd.Function):
         (v, columns, *_), (_, columns_teacher, *_) = solved
         wanted = any(ctx.needs_input_grad[:2])
         entropies, inner, gradient = 0.0, 0.0, student.gradient() if wanted else None
-        room = _WORKSPACE.take("room", x, _blocks(len(x), student.m, x, min(BYTES_IN_CACHE, BYTES_IN_MEMORY))[0].stop, student.m)
+        room = _WORKSPACE.take("room", x, _blocks(len(x), student.m, x, min(BYTES_IN_CACHE, BYTES_IN_MEMORY) // 4)[0].stop, student.m)
         for rows in _blocks(len(x), student.m, x, BYTES_IN_MEMORY):
             plan, target = kernels[0].plan(rows), kernels[1].plan(rows)
             entropies += _negative_entropy(target, room) - _negative_entropy(plan, room)
@@ -252,7 +257,7 @@ class _Kernel:
 
     def sweep(self, v):
         """Column sums (m,) of the plan of v, whose rows are exact; `dual` is then <b, v> - <a, log sum exp(K / epsilon + v)>, up to a constant."""
-        if self.thinned is not None and np.ptp((v - self.thinned_at).numpy()) < FAR:
+        if self.thinned is not None and np.ptp((v - self.thinned_at).numpy()) < self.thin_far:
             return self._thin_sweep(v)
         self.thinned = None
         self.v, columns = v, torch.zeros_like(self.column)
@@ -271,11 +276,12 @@ class _Kernel:
 
     def thin(self, share):
         """From now on sweep over the entries P_ij > share * a_i b_j of the last plan: no row or column loses more than this share of its mass."""
-        (n, m), parts = self.shape, []
+        (n, m), parts, top = self.shape, [], self.top
         weight = ((self.w if self.dense else 1) / self.column).to(self.like.dtype)
         for rows in _blocks(n, m, self.like, BYTES_IN_CACHE if self.dense else BYTES_IN_MEMORY):
             block = torch.mul(self._exponentials(rows), weight, out=_WORKSPACE.take("thin", self.like, rows.stop - rows.start, m))
-            counts = block > (share * self.row[rows] / self.scale[rows])[:, None]
+            self.top = top  # a stream has counted this block's maxima again
+            counts = block > (share * self.row[rows] / self.scale[rows]).to(block.dtype)[:, None]
             if counts.count_nonzero() > (THIN if self.dense else THIN / 4) * counts.numel():
                 self.thinnable = False
                 return
@@ -283,6 +289,7 @@ class _Kernel:
             parts.append((i.bincount(minlength=len(block)), j.int(), block[i, j] / weight[j] * (self.w[j] if self.dense else 1)))
         in_row, j, values = (torch.cat(part).numpy() for part in zip(*parts))
         self.thinned, self.thinned_at = csr_array((values, j, np.append(0, in_row.cumsum()).astype(np.int32)), (n, m)), self.v
+        self.thin_far = -math.log(share)  # further off, an entry that was left out may weigh as much as its fair share
 
     def _thin_sweep(self, v):
         w = (v - self.thinned_at).exp().to(self.like.dtype).numpy()
@@ -308,7 +315,7 @@ class _Kernel:
 
     def _exp(self, block, rows):
         top = block.amax(1, keepdim=True)
-        self.top += self.row[rows] @ top[:, 0].to(self.row.dtype)
+        self.top = self.top + self.row[rows] @ top[:, 0].to(self.row.dtype)
         return block.sub_(top).exp_()
 
 
@@ -319,32 +326,32 @@ def _solve(kernel, name, tolerance, max_iterations):
     """
     chi = lambda columns: ((columns - kernel.column) ** 2 / kernel.column).sum().sqrt().item()
     tiny, v, plain = torch.finfo(kernel.like.dtype).tiny, kernel.start(), True
-    steps, residuals, best, before = [], [], (math.inf, None), (math.inf, -math.inf)
+    steps, residuals, errors, best, before = [], [], [], (math.inf, None), (math.inf, -math.inf)
     for iteration in range(1, max_iterations + 1):
-        if iteration == THIN_UNTIL:  # almost an assignment: what was left out may be needed
+        if iteration in (THIN_UNTIL, max_iterations):  # almost an assignment: what was left out may be needed; the last word is the whole plan's
             kernel.thinned, kernel.thinnable = None, False
         columns = kernel.sweep(v)
         if kernel.thinned is not None and chi(columns) <= 0.9 * tolerance:
             kernel.thinned = None
             columns = kernel.sweep(v)
-        error = chi(columns)
-        best = min(best, (error, v), key=lambda pair: pair[0])
-        if error <= tolerance and kernel.thinned is None:
-            break
-        if iteration >= THIN_AFTER and kernel.thinnable and kernel.thinned is None and (columns > 0.02 * kernel.column).all():
-            kernel.thin(0.01 * tolerance)
-        if plain or error < before[0] or kernel.dual > before[1]:
-            before = error, kernel.dual
+        errors.append(chi(columns))
+        if kernel.thinned is None:
+            best = min(best, (errors[-1], v), key=lambda pair: pair[0])
+            if errors[-1] <= tolerance:
+                break
+            far = iteration >= THIN_AFTER and errors[-1] * (errors[-1] / errors[-3]) ** 4 > tolerance  # for at least 8 more sweeps
+            if far and kernel.thinnable and (columns > 0.02 * kernel.column).all():
+                kernel.thin(min(0.01 * tolerance, 1e-5))
+        if plain or errors[-1] < before[0] or kernel.dual > before[1]:
+            before = errors[-1], kernel.dual
             residual = kernel.column.log() - columns.clamp_min(tiny).log()
             steps, residuals = [*steps[-MEMORY:], v + residual], [*residuals[-MEMORY:], residual]
             plain, v = len(steps) == 1, _anderson(steps, residuals)
         else:
             plain, v, steps, residuals = True, steps[-1], [], []
-    if kernel.thinned is not None or error > tolerance:
-        kernel.thinned = None
-        columns = kernel.sweep(best[1])
-        error = chi(columns)
+    error = best[0]
     if error > tolerance:
+        columns = kernel.sweep(best[1])
         warnings.warn(f"{name}: marginal error {error:.1e} after {iteration} sweeps, tolerance {tolerance:.1e}; raise epsilon, "
                       "max_iterations or the tolerance, or use float64", stacklevel=4)
     return kernel.v, columns, iteration, error
