@@ -33,7 +33,7 @@ BYTES_IN_CACHE = 2**22   # of a block of rows in a dense iteration
 BYTES_IN_MEMORY = 2**24  # of a block of rows where it is made anew, or multiplied with embeddings
 THIN_AFTER, THIN_UNTIL = 4, 300  # sweeps between which a plan is thinned out,
 THIN_FROM = 2**22     # if it has this many entries or more,
-THIN = 1 / 32         # and at most this share of each block counts; a quarter of it in a stream, which has to save memory
+THIN = 1 / 16         # and at most this share of each block counts; a quarter of it in a stream, which has to save memory
 BYTES_TO_REUSE = 2**27   # of a matrix whose memory a thread keeps from one klot to the next
 
 
