@@ -942,6 +942,8 @@ lion_step = Exercise(
         (lambda w, gradient, momentum, lr, decay: np.stack([
             (1 - lr * decay) * w - lr * np.sign(0.99 * momentum + 0.01 * gradient), 0.99 * momentum + 0.01 * gradient]),
          "you stepped along the new momentum.", "The step has a mixture of its own, with 0.9, made before the momentum changes."),
+        (lambda w, gradient, momentum, lr, decay: _lion(w, gradient, momentum, lr, 0.0) * np.reshape([1 - lr * decay, 1], (2,) + (1,) * w.ndim),
+         "the step shrinks, too.", "First w shrinks, then comes the step: (1 - lr * weight_decay) w - lr * sign(c)."),
     ])
 
 

@@ -398,6 +398,7 @@ WRONG = [  # exercise, wrong answer, a word of its own hint
     ("lion_step", lambda w, g, m, lr, decay: lion(w, g, m, lr, decay, shrink=decay), "too strong"),
     ("lion_step", lambda w, g, m, lr, decay: lion(w, g + decay * w, m, lr, 0), "added the decay"),
     ("lion_step", lambda *case: np.array([lion(*case, beta_1=0.99)[0], lion(*case)[1]]), "new momentum"),
+    ("lion_step", lambda w, g, m, lr, decay: np.array([(1 - lr * decay) * lion(w, g, m, lr, 0)[0], lion(w, g, m, lr, 0)[1]]), "step shrinks"),
     ("zero_shot", lambda x, t: (x @ np.array([normalize(s).mean(0) for s in t]).T).argmax(1), "different lengths"),
     ("zero_shot", lambda x, t: named(x, t, first=lambda s: s), "more votes"),
     ("zero_shot", lambda x, t: (x @ t.mean(1).T).argmax(1), "nothing was scaled"),
