@@ -44,7 +44,7 @@ rule run:
     shell:
         "echo 'running {wildcards.notebook}, profile {wildcards.profile}, seed {wildcards.seed} ...';"
         " papermill {input.notebook} {log} -y {params.settings:q} --log-level ERROR --no-progress-bar"
-        " 2> >(grep -v 'TCP without encryption' >&2)"  # the kernel says so of every local run
+        " 2> >(grep -v -e 'TCP without encryption' -e 'KeyboardInterrupt caught' >&2)"  # kernels say so when they start, or are told to stop
 
 
 onerror:
