@@ -40,7 +40,7 @@ rule run:
         "results/{profile}/{notebook}/seed{seed}.ipynb",  # a failed notebook stays here for reading
     params:
         settings=settings,
-    threads: 1  # the numbers do not depend on how many cores there are, and as many notebooks run at once
+    threads: 1  # nothing but timings depends on how many cores there are, and as many notebooks run at once
     shell:
         "echo 'running {wildcards.notebook}, profile {wildcards.profile}, seed {wildcards.seed} ...';"
         " papermill {input.notebook} {log} -y {params.settings:q} --log-level ERROR --no-progress-bar"
