@@ -1,10 +1,10 @@
 """The losses that notebooks and methods share, each formula once.
 
-    cosines     K_ij = cos(x_i, y_j)
-    infonce     -log softmax at the partner, from either side              (van den Oord et al. 2018)
-    siglip      -log sigmoid(+-logit) for partners and strangers           (Zhai et al. 2023, sec. 3.2)
-    infonce_divergence, cka_divergence   between a student's affinities and a teacher's
-                                                                           (SOTAlign eq. 10, eq. 9)
+    cosines   K_ij = cos(x_i, y_j)
+    infonce   -log softmax at the partner, from either side      (van den Oord et al. 2018)
+    siglip    -log sigmoid(+-logit) for partners and strangers   (Zhai et al. 2023, sec. 3.2)
+    infonce_divergence, cka_divergence   from a student's affinities to a teacher's
+                                                                 (SOTAlign eq. 10, eq. 9)
 
 KLOT, the third divergence, needs a solver and has a room of its own, lib.transport.
 """
