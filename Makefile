@@ -1,60 +1,65 @@
-# Every target makes the environment and installs into it when needed; `make` alone lists them.
+# Every target makes the environment and installs into it what it needs; `make` alone lists them.
 VENV ?= .venv
 PYTHON ?= python3
 PROFILE ?= laptop
 SEEDS ?= 0
+OPTIONS ?=
 TORCH_INDEX ?=
 SHELL := /bin/bash
 PY := $(abspath $(VENV))/bin/python
-PIP := $(PY) -m pip install -q -q --disable-pip-version-check -c constraints.txt
+PIP := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# Handed on as they were typed, in the environment: neither make nor a shell evaluates them.
+override PROFILE := $(value PROFILE)
+override SEEDS := $(value SEEDS)
+export PROFILE SEEDS
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
-	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PROFILE=$(PROFILE) SEEDS=\"$(SEEDS)\" TORCH_INDEX=$(TORCH_INDEX)"
+	@echo 'Variables: VENV PYTHON PROFILE SEEDS OPTIONS TORCH_INDEX; see README.md'
 
-lab: $(VENV)/.ready-grid  ## open JupyterLab on the notebooks
-	@cd notebooks && $(PY) -m jupyterlab
+lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
+	@if [ "$$(id -u)" = 0 ] && [ -z "$(OPTIONS)" ]; then \
+	  echo 'lab: got the user root, whom JupyterLab refuses, accepted: another user, or, where that'; \
+	  echo 'is right (in a container, say), make lab OPTIONS=--allow-root'; exit 1; fi
+	@echo 'Opening JupyterLab; begin with 00_start_here.ipynb. To stop it, press Ctrl-C here twice.'
+	@cd notebooks && $(PY) -m jupyterlab $(OPTIONS)
 
-reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill into results/, figures into figures/
-	@$(PY) -m snakemake --cores all --keep-going --rerun-incomplete --quiet all \
-	  --config profile="$(PROFILE)" seeds="$(SEEDS)"
-	@echo "Up to date: every notebook, profile $(PROFILE), seeds $(SEEDS) ran to its end."
-	@echo "Metrics, claims and executed notebooks are in results/$(PROFILE)/, the README's figures in figures/."
+reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
+	@$(PY) -m lib.batch reproduce
+
+figures: override PROFILE := laptop
+figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
+	@$(PY) -m lib.batch figures
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
-	@for notebook in notebooks/[0-9]*.ipynb; do echo "executing $$notebook"; \
-	  $(PY) -m nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False --log-level ERROR $$notebook && \
-	  $(PY) -m nbconvert --to notebook --inplace $(TIDY) --log-level ERROR $$notebook || exit 1; done
+	@$(PY) -m lib.batch notebooks
 
-# What a committed notebook leaves out: the state of widgets (kept in no file), and the order in which prints arrived.
-TIDY := --NotebookExporter.preprocessors nbconvert.preprocessors.coalescestreams.CoalesceStreamsPreprocessor \
-  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_single_output_tags widget \
-  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.clear_cell_metadata=False \
-  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec --ClearMetadataPreprocessor.preserve_nb_metadata_mask language_info
-
-test: $(VENV)/.ready-dev  ## unit tests, a small run of each notebook, and nbval on the committed ones
+test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evidence run small
+	@$(PY) -m ruff check && $(PY) -m ruff format --check
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 --dist loadfile
 
-browser: $(VENV)/.ready-dev  ## run the notebooks in JupyterLab in headless Chromium and move the sliders
+browser: $(VENV)/.ready-dev  ## run the notebooks in JupyterLab in headless Chromium, move the sliders
 	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py
 
-bench: $(VENV)/.ready-dev  ## time the fast code against the plain one
+bench: $(VENV)/.ready-dev  ## time what is fast against what is plain
 	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
 
-student: $(VENV)/.ready-dev  ## notebooks without solutions, into student/
+student: $(VENV)/.ready-dev  ## notebooks without answers and outputs, into student/
 	@$(PY) -m nbconvert --to notebook --output-dir student --log-level WARN notebooks/[0-9]*.ipynb \
-	  --NotebookExporter.preprocessors nbgrader.preprocessors.ClearSolutions --ClearSolutions.enforce_metadata=False \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags answer \
 	  --ClearOutputPreprocessor.enabled=True --ClearMetadataPreprocessor.enabled=True \
 	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask tags \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec --ClearMetadataPreprocessor.preserve_nb_metadata_mask language_info
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec
 	@ls student/*.ipynb
 
-forget: $(VENV)/.ready-grid  ## empty the cache of trained encoders and their features
+forget: $(VENV)/.ready-base  ## empty the cache of trained encoders and their features
 	@$(PY) -m lib.cache
 
 clean:  ## remove what the other targets made, all but the environment and the figures
-	@rm -rf results student .snakemake .pytest_cache build *.egg-info && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@rm -rf results student .snakemake .pytest_cache .ruff_cache build *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,7 +69,7 @@ $(VENV)/bin/python:
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV); this takes several minutes the first time ..."
 	@$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
-	@$(PIP) -e '.[$*]'
+	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab reproduce notebooks test browser bench student forget clean
+.PHONY: help lab reproduce figures notebooks test browser bench student forget clean

@@ -1,112 +1,204 @@
-"""What a notebook claims: measured, judged, shown, recorded.
+"""What a notebook finds: judged, shown as people read it, recorded; and the ledger of all runs.
 
-    claim = Claims("01_add_fisher_information", parameters)
-    claim("01.theorem-1", "Y shrinks the variance", "UML Theorem 1", ratio, (low, high), holds=high < 1)
-    ...
-    claim.table(); claim.write()
+    claim = Claims("01_information", p)
+    claim("01.theorem-1", "With Y the variance falls to the predicted share", ratio, (low, high),
+          number="variance with Y over variance without", paper="UML Theorem 1", expected=theory)
+
+A claim that does not hold never stops a notebook: a reader who changes a parameter sees that this
+finding is gone, and reads on. Batch runs (lib.batch) read the record and fail where it is false.
 """
+
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import time
+from html import escape
 from pathlib import Path
 
-from IPython.display import Markdown
+import numpy as np
+from IPython.display import display
+from scipy import stats
+
+from lib.validation import invalid
 
 PACKAGES = ("numpy", "scipy", "torch", "POT", "scikit-learn", "transformers", "papermill")
-
-
-class FalseClaim(AssertionError):
-    """A claim that did not hold; shown in a notebook as its one line, without a traceback."""
-
-    def _render_traceback_(self):
-        return [f"FalseClaim: {self}"]
+HOLDS, FAILS = "✓", "✗"
 
 
 class Claims:
-    """All claims and metrics of one run of one notebook.
-
-    parameters is the notebook's validated `lib.parameters.Parameters`. With parameters.enforce False (a run too small
-    to judge) a false claim is recorded and does not stop the run, unless it is exact.
-    """
+    """All claims and metrics of one run of one notebook; `parameters` as check_parameters gives."""
 
     def __init__(self, notebook, parameters):
         self.notebook, self.parameters = notebook, parameters
-        self.claims, self.metrics = {}, {}
-        self.started = time.time()
+        self.claims, self.metrics, self.started = {}, {}, time.time()
 
-    def __call__(self, id, statement, paper, value, interval=None, expected=None, holds=None, exact=None):
-        """Judge one claim and print it on one line.
+    def __call__(
+        self,
+        id,
+        sentence,
+        value,
+        interval=None,
+        *,
+        number,
+        paper="ours",
+        expected=None,
+        holds=None,
+        exact=None,
+    ):
+        """Judge one claim, show it, record it.
 
-        id         stable name, '<notebook number>.<words-with-hyphens>'; claiming it again replaces it
-        statement  what is claimed, in words, the same whatever the numbers are
-        paper      the item of the paper it speaks of, or 'ours'
-        value      the measured number; interval (low, high) around it, None where the claim is exact
+        id         stable name, '<notebook number>.<words-with-hyphens>'
+        sentence   what is claimed, the same whatever the numbers are
+        value      the measured number; interval (low, high) around it, None where it is exact
+        number     what the number is, in words, with its unit: 'gain in accuracy, points'
+        paper      the item of a paper that it speaks of, or 'ours'
         expected   what theory says, where it says a number
         holds      the verdict; left out, it is whether `expected` lies in the interval
         exact      must hold in a run of any size; left out, it is whether there is no interval
 
-        Raises FalseClaim where it does not hold; what is known so far then goes to <out>.failed.json.
+        Raises ValueError for numbers that are NaN, and a verdict that is not True or False.
         """
-        if holds is None:
-            if expected is None or interval is None:
-                raise ValueError(f"holds: got None for claim {id}, accepted: a verdict, or both `expected` and `interval`")
+        numbers = [value, *(interval or ()), *([] if expected is None else [expected])]
+        if any(math.isnan(float(x)) for x in numbers):
+            raise invalid(f"claim {id}", numbers, "numbers that are not NaN")
+        if holds is None and expected is not None and interval is not None:
             holds = interval[0] <= expected <= interval[1]
+        if not isinstance(holds, (bool, np.bool_)):
+            raise invalid(f"claim {id}, holds", holds, "True or False, or expected and interval")
         self.claims[id] = dict(
-            id=id, statement=statement, paper=paper, value=float(value), holds=bool(holds),
+            id=id,
+            sentence=sentence,
+            number=number,
+            paper=paper,
+            value=float(value),
             interval=None if interval is None else [float(bound) for bound in interval],
-            expected=None if expected is None else float(expected))
-        line = f"{_verdict(holds)} {id}: {statement}. Measured {_measured(self.claims[id])}"
-        print(line)
-        exact = interval is None if exact is None else exact
-        if not holds and (self.parameters.enforce or exact):
-            self._save(".failed.json")
-            raise FalseClaim(line)
+            expected=None if expected is None else float(expected),
+            holds=bool(holds),
+            exact=bool(interval is None if exact is None else exact),
+        )
+        display(Shown(self.claims[id]))
+        self._write()
 
     def metric(self, name, value):
-        """Record a number, or a list of numbers, under `name`; shown nowhere."""
-        self.metrics[name] = value.tolist() if hasattr(value, "tolist") else value
+        """Record a number, or lists or an array of numbers, under `name`; shown nowhere."""
+        value = value.tolist() if hasattr(value, "tolist") else value
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise invalid(f"metric {name}", value, "numbers, strings, and lists of them") from None
+        self.metrics[name] = value
+        self._write()
 
-    def table(self):
-        """All claims so far as a Markdown table."""
-        rows = [f"| {_verdict(c['holds'])} | `{c['id']}` | {c['statement']} | {c['paper']} | {_measured(c)} |"
-                for c in self.claims.values()]
-        return Markdown("\n".join(["| | claim | in words | speaks of | measured |", "|---|---|---|---|---|", *rows]))
+    def _write(self):
+        """Bring the record in the file parameters.out up to date; '' is no file."""
+        if self.parameters.out:
+            versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+            record = dict(
+                notebook=self.notebook,
+                parameters=self.parameters.model_dump(),
+                versions={"python": platform.python_version(), **versions},
+                duration_s=round(time.time() - self.started, 3),
+                claims=list(self.claims.values()),
+                metrics=self.metrics,
+            )
+            write_atomically(self.parameters.out, json.dumps(record, indent=1) + "\n")
 
-    def write(self):
-        """Write everything to the JSON file at parameters.out, whole or not at all; nothing where `out` is empty."""
-        self._save(".json")
 
-    def _save(self, ending):
-        if not self.parameters.out:
-            return
-        out = Path(self.parameters.out)
-        record = dict(
-            notebook=self.notebook, parameters=self.parameters.model_dump(), seed=self.parameters.seed,
-            versions={"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
-            duration_s=round(time.time() - self.started, 3), claims=list(self.claims.values()), metrics=self.metrics)
-        failed = out.with_suffix(".failed.json")
-        write_atomically(failed if ending == ".failed.json" else out, json.dumps(record, indent=1) + "\n")
-        if ending == ".json":
-            failed.unlink(missing_ok=True)
+class Shown:
+    """A claim for the eye: one line in a terminal, a box that wraps in a notebook."""
+
+    def __init__(self, claim):
+        self.claim = claim
+
+    def __repr__(self):
+        mark = HOLDS if self.claim["holds"] else f"{FAILS} does not hold in this run:"
+        return f"{mark} {self.claim['sentence']}: {measured(self.claim)} ({self.claim['id']})"
+
+    def _repr_html_(self):
+        text = {name: escape(str(value)) for name, value in self.claim.items()}
+        mark, colour = (HOLDS, "#00755e") if self.claim["holds"] else (FAILS, "#b01e2e")
+        note = "" if self.claim["holds"] else "<em>Not with the parameters of this run.</em> "
+        return (
+            f'<div style="border-left: 4px solid {colour}; padding: 2px 10px; max-width: 60em">'
+            f"<strong>{mark}</strong> {note}{text['sentence']}.<br>"
+            f"<small>{escape(measured(self.claim))} · {text['paper']} · {text['id']}</small></div>"
+        )
+
+
+def measured(claim):
+    """The number of a claim in words: what it is, its interval, what theory says."""
+    text = f"{claim['number']} {_number(claim['value'])}"
+    if claim["interval"]:
+        text += " (interval {} to {})".format(*map(_number, claim["interval"]))
+    return text if claim["expected"] is None else f"{text}, theory {_number(claim['expected'])}"
+
+
+def _number(value):
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def ledger(records):
+    """CLAIMS.md: a table per notebook, from the JSON records of its runs with one or more seeds.
+
+    With several seeds a value is the mean over them, with its 95 % Student interval; a claim holds
+    where it held with every seed.
+    """
+    lines = [
+        "# Ledger of claims",
+        "",
+        "Every claim of the evidence notebooks, as `make reproduce` measured it and `make figures`"
+        " wrote it here. Intervals are those of the run where there is one seed, else 95 % over"
+        " seeds. *Paper* names the item that a claim speaks of. Do not edit by hand.",
+    ]
+    for notebook in sorted({record["notebook"] for record in records}):
+        runs = [record for record in records if record["notebook"] == notebook]
+        seeds = ", ".join(str(run["parameters"]["seed"]) for run in runs)
+        link = f"[{notebook}](notebooks/evidence/{notebook}.ipynb)"
+        lines += ["", f"## {link}", "", f"Seeds: {seeds}.", ""]
+        lines += ["| | id | claim | measured | paper |", "|---|---|---|---|---|"]
+        for id in [claim["id"] for claim in runs[0]["claims"]]:
+            same = [claim for run in runs for claim in run["claims"] if claim["id"] == id]
+            claim = _combined(same)
+            mark = HOLDS if claim["holds"] else FAILS
+            anchor = f'<a id="{id}"></a>`{id}`'
+            cells = [mark, anchor, claim["sentence"], measured(claim), claim["paper"]]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _combined(claims):
+    """One claim out of the same claim of several seeds."""
+    if len(claims) == 1:
+        return claims[0]
+    values = np.array([claim["value"] for claim in claims])
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    interval = [values.mean() - half, values.mean() + half]
+    same_theory = len({claim["expected"] for claim in claims}) == 1
+    return {
+        **claims[0],
+        "value": values.mean(),
+        "interval": interval,
+        "expected": claims[0]["expected"] if same_theory else None,
+        "holds": all(claim["holds"] for claim in claims),
+    }
 
 
 def write_atomically(path, content):
-    """Write text or bytes to `path` so that nobody ever sees half of it."""
+    """Write text or bytes to `path` so that nobody ever sees half of it.
+
+    Raises ValueError with the folder where it cannot be written, for instance on a full disk.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content if isinstance(content, bytes) else content.encode())
-    partial.replace(path)
-
-
-def _verdict(holds):
-    return "holds" if holds else "FALSE"
-
-
-def _measured(claim):
-    text = f"{claim['value']:.3g}"
-    if claim["interval"]:
-        text += " [{:.3g}, {:.3g}]".format(*claim["interval"])
-    return text if claim["expected"] is None else f"{text}, theory {claim['expected']:.3g}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        accepted = "a folder with free space that can be written"
+        raise invalid("folder", f"{path.parent} ({error.strerror})", accepted) from error

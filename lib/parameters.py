@@ -1,92 +1,124 @@
-"""What a notebook accepts: its parameters validated against a schema, and the profiles that set them in batch."""
+"""What a notebook accepts: its parameters checked in one line, and the profiles of batch runs.
+
+seed = 0            # the cell tagged `parameters` says what each one is
+n_draws = 10_000
+out = ""
+...
+p = check_parameters(globals(), n_draws=(100, 1_000_000))
+"""
+
 import ast
 import difflib
 import os
 from pathlib import Path
 
 import yaml
-from papermill import inspect_notebook
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
-class Parameters(BaseModel):
-    """Base of a notebook's schema: one annotated `Field` per parameter, with its range, unit and meaning.
+class ParameterError(ValueError):
+    """Parameters that do not fit, one line each; shown in a notebook without a traceback."""
 
-    The three that every notebook has stand here. `check` turns the notebook's globals into an instance.
-    """
+    def _render_traceback_(self):
+        return [f"ParameterError: {self}"]
+
+
+class Parameters(BaseModel):
+    """What every notebook has; `check_parameters` adds a notebook's own."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(ge=0, description="seed of every random number")
-    out: str = Field(description="JSON file for metrics and claims, empty for none")
-    figures: str = Field(description="folder for the figures, empty for none")
-    enforce: bool = Field(description="a false claim stops the run")
+    seed: int = Field(ge=0)
+    out: str
 
-    @classmethod
-    def check(cls, namespace):
-        """The parameters found in `namespace` (pass `globals()`), validated.
 
-        Raises ValueError with one line per problem: a value of wrong type or range, a name that papermill injected
-        but the notebook does not have, a file `out` or folder `figures` that cannot be written.
-        """
-        check_names(_injected(namespace.get("In", [])), cls.model_fields, "parameters")
-        found = {name: namespace[name] for name in cls.model_fields if name in namespace}
-        try:
-            parameters = cls(**found)
-        except ValidationError as error:
-            raise ValueError("\n".join(cls._explain(problem) for problem in error.errors())) from None
-        for name, folder in [("out", Path(parameters.out).parent), ("figures", Path(parameters.figures))]:
-            if getattr(parameters, name):
-                _writable(name, folder)
-        if parameters.out and Path(parameters.out).is_dir():
-            raise ValueError(f"out: got the folder {parameters.out!r}, accepted: a file that can be written")
-        return parameters
+def check_parameters(namespace, **ranges):
+    """The notebook's parameters found in `namespace` (pass `globals()`), checked and frozen.
 
-    @classmethod
-    def _explain(cls, problem):
-        name = str(problem["loc"][0])
-        got = "nothing" if problem["type"] == "missing" else repr(problem["input"])
-        accepted = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-        return f"{name}: got {got}, accepted: {accepted} ({cls.model_fields[name].description})"
+    ranges  {name: (lowest, highest)}, or (lowest, highest, step) for multiples of a step; whole
+            numbers where the bounds are, any number where they are floats; (False, True) for a
+            switch. `seed` and `out` (a JSON file for the run's record, or empty) are known
+
+    Raises ParameterError with one line per problem: a value of another type or out of range, a
+    name that papermill injected but the notebook lacks, a file `out` that cannot be written.
+    """
+    fields = {name: _field(*bounds) for name, bounds in ranges.items()}
+    schema = create_model("NotebookParameters", __base__=Parameters, **fields)
+    check_names(_injected(namespace.get("In", [])), schema.model_fields, "parameters")
+    found = {name: namespace[name] for name in schema.model_fields if name in namespace}
+    try:
+        parameters = schema(**found)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ParameterError("\n".join(lines)) from None
+    if parameters.out:
+        _check_writable(Path(parameters.out))
+    return parameters
 
 
 def check_names(names, accepted, where):
-    """Raise ValueError for the first of `names` that is not among `accepted`, with the nearest known name."""
+    """Raise ParameterError for the first name that is not accepted, with the nearest that is."""
     for name in names:
         if name not in accepted:
             near = difflib.get_close_matches(name, accepted, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"{where}: got unknown name {name!r}{hint}, accepted: {', '.join(accepted)}")
+            known = ", ".join(accepted)
+            raise ParameterError(f"{where}: got unknown name {name!r}{hint}, accepted: {known}")
+
+
+def notebooks():
+    """{name: path} of all notebooks, lessons first; an evidence notebook is 'evidence/<stem>'."""
+    paths = [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), *sorted(NOTEBOOKS.glob("evidence/*.ipynb"))]
+    return {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): path for path in paths}
 
 
 def profile_parameters(profile, notebook):
-    """The parameters that notebooks/profiles/<profile>.yaml sets for `notebook`, a dict; {} where it sets none.
+    """The parameters that notebooks/profiles/<profile>.yaml sets for `notebook`: a dict.
 
-    Raises ValueError for an unknown profile, and for a name that is not in the notebook's parameters cell.
+    Raises ParameterError for an unknown profile, notebook or parameter.
     """
     profiles = sorted(path.stem for path in (NOTEBOOKS / "profiles").glob("*.yaml"))
     if profile not in profiles:
-        raise ValueError(f"profile: got {profile!r}, accepted: {', '.join(profiles)}")
-    sections = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
-    check_names(sections, [path.stem for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))], f"profile {profile}")
+        raise ParameterError(f"PROFILE: got {profile!r}, accepted: {', '.join(profiles)}")
+    text = (NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()
+    sections = yaml.safe_load(text) or {}
+    check_names(sections, list(notebooks()), f"profile {profile}")
+    from papermill import inspect_notebook  # here: no notebook needs it, and it loads slowly
+
     chosen = sections.get(notebook) or {}
-    check_names(chosen, list(inspect_notebook(str(NOTEBOOKS / f"{notebook}.ipynb"))), f"profile {profile}, {notebook}")
+    accepted = list(inspect_notebook(str(notebooks()[notebook])))
+    check_names(chosen, accepted, f"profile {profile}, {notebook}")
     return chosen
 
 
+def _field(low, high, step=None):
+    return type(low), Field(ge=low, le=high, multiple_of=step)
+
+
+def _explain(problem):
+    got = "nothing" if problem["type"] == "missing" else repr(problem["input"])
+    accepted = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{problem['loc'][0]}: got {got}, accepted: {accepted}"
+
+
 def _injected(history):
-    """Names that papermill's injected cell assigns; it is the one that starts with '# Parameters'."""
+    """Names that papermill's injected cell assigns: the cell that starts with '# Parameters'."""
     cells = [cell for cell in history if cell.startswith("# Parameters\n")]
-    return [target.id for cell in cells[-1:] for line in ast.parse(cell).body
-            if isinstance(line, ast.Assign) for target in line.targets]
+    assignments = [line for cell in cells[-1:] for line in ast.parse(cell).body]
+    return [target.id for line in assignments for target in getattr(line, "targets", [])]
 
 
-def _writable(name, folder):
+def _check_writable(out):
+    problem = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{name}: got {str(folder)!r} ({error.strerror}), accepted: a place that can be written") from None
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"{name}: got {str(folder)!r} (not writable), accepted: a place that can be written")
+        problem = error.strerror
+    if problem is None and out.is_dir():
+        problem = "a folder"
+    if problem is None and not os.access(out.parent, os.W_OK):
+        problem = "not writable"
+    if problem:
+        raise ParameterError(f"out: got {str(out)!r} ({problem}), accepted: a file to write")

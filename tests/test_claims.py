@@ -1,70 +1,138 @@
-"""What a claim prints, records and refuses."""
+"""What a claim shows, records and refuses; the ledger of several runs."""
+
 import json
 
+import numpy as np
 import pytest
+from IPython.core.formatters import format_display_data
 
-from lib.claims import Claims, FalseClaim, write_atomically
-from lib.parameters import Parameters
-
-
-def claims(out="", enforce=True):
-    return Claims("00_test", Parameters(seed=3, out=str(out), figures="", enforce=enforce))
+from lib import claims as room
+from lib.claims import Claims, ledger, write_atomically
+from lib.parameters import check_parameters
 
 
-def test_a_true_claim_prints_one_line_and_is_recorded(tmp_path, capsys):
+def claims(out="", seed=3):
+    return Claims("00_test", check_parameters(dict(seed=seed, out=str(out))))
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, in the order of display."""
+    seen = []
+    monkeypatch.setattr(room, "display", seen.append)
+    return seen
+
+
+def test_a_true_claim_is_shown_as_a_sentence_and_recorded(tmp_path, shown):
     claim = claims(tmp_path / "new" / "run.json")
-    claim("00.two", "one and one is two", "ours", 2.01, (1.9, 2.1), expected=2)
-    claim.metric("curve", [1, 2])
-    assert capsys.readouterr().out == "holds 00.two: one and one is two. Measured 2.01 [1.9, 2.1], theory 2\n"
-    claim.write()
+    claim("00.two", "one and one is two", 2.01, (1.9, 2.1), number="the sum", expected=2)
+    claim.metric("curve", np.array([1, 2]))
+    text = "✓ one and one is two: the sum 2.01 (interval 1.9 to 2.1), theory 2 (00.two)"
+    assert repr(shown[0]) == text
     record = json.loads((tmp_path / "new" / "run.json").read_text())
-    assert record["seed"] == 3 and record["metrics"] == {"curve": [1, 2]} and record["duration_s"] >= 0
-    assert record["claims"][0]["interval"] == [1.9, 2.1] and record["claims"][0]["holds"] is True
+    assert record["parameters"]["seed"] == 3
+    assert record["metrics"] == {"curve": [1, 2]}
+    assert record["duration_s"] >= 0
+    assert record["claims"][0]["interval"] == [1.9, 2.1]
+    assert record["claims"][0]["holds"] is True
+    assert record["claims"][0]["exact"] is False
     assert {"python", "torch", "numpy"} <= set(record["versions"])
 
 
-def test_a_false_claim_stops_and_keeps_what_is_known(tmp_path):
+def test_a_false_claim_stops_nothing_and_says_so(tmp_path, shown):
     claim = claims(tmp_path / "run.json")
-    claim("00.first", "fine", "ours", 1, holds=True)
-    with pytest.raises(FalseClaim, match="00.wrong"):
-        claim("00.wrong", "one is two", "ours", 1, (0.9, 1.1), expected=2)
-    kept = json.loads((tmp_path / "run.failed.json").read_text())
-    assert [c["holds"] for c in kept["claims"]] == [True, False] and not (tmp_path / "run.json").exists()
-    claim("00.wrong", "one is one", "ours", 1, (0.9, 1.1), expected=1)
-    claim.write()
-    assert (tmp_path / "run.json").exists() and not (tmp_path / "run.failed.json").exists()
+    claim("00.wrong", "one is <two>", 1, (0.9, 1.1), number="one", expected=2)
+    claim("00.right", "one is one", 1, number="one", holds=True)
+    assert repr(shown[0]).startswith("✗ does not hold in this run: one is <two>")
+    html = format_display_data(shown[0])[0]["text/html"]
+    assert "Not with the parameters of this run" in html
+    assert "one is &lt;two&gt;" in html
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert [c["holds"] for c in record["claims"]] == [False, True]
+    assert [c["exact"] for c in record["claims"]] == [False, True]
 
 
-def test_a_small_run_records_a_false_statistical_claim_but_never_passes_a_false_exact_one():
-    claim = claims(enforce=False)
-    claim("00.noisy", "too few draws to tell", "ours", 1, (0.9, 1.1), holds=False)
-    assert not claim.claims["00.noisy"]["holds"]
-    with pytest.raises(FalseClaim):
-        claim("00.exact", "one is two", "ours", 1, holds=False)
+def test_a_notebook_shows_a_box_that_wraps(shown):
+    claims()("00.a", "fine", 1234567.0, number="seconds", paper="UML eq. 1", holds=True)
+    data = format_display_data(shown[0])[0]
+    assert "max-width" in data["text/html"]
+    assert "UML eq. 1" in data["text/html"]
+    assert "1,234,567" in data["text/html"]
+    assert "\n" not in data["text/plain"]
 
 
-def test_a_claim_without_a_verdict_is_refused():
-    with pytest.raises(ValueError, match="^holds: got None for claim 00.x"):
-        claims()("00.x", "no verdict", "ours", 1)
+@pytest.mark.parametrize("holds", ["False", np.nan, 1, None, 0.0])
+def test_a_verdict_is_true_or_false(holds):
+    with pytest.raises(ValueError, match="^claim 00.x, holds: got .*accepted: True or False"):
+        claims()("00.x", "no verdict", 1, number="one", holds=holds)
 
 
-def test_the_table_has_a_row_per_claim():
-    claim = claims(enforce=False)
-    claim("00.a", "fine", "eq. 1", 1, holds=True)
-    claim("00.b", "not", "eq. 2", 1, (0, 1), holds=False)
-    assert claim.table().data.count("\n") == 3 and "| FALSE | `00.b` |" in claim.table().data
+@pytest.mark.parametrize("value, interval", [(np.nan, None), (1, (np.nan, 2)), (1, (0, np.nan))])
+def test_numbers_are_numbers(value, interval):
+    with pytest.raises(ValueError, match="^claim 00.x: got .*accepted: numbers that are not NaN"):
+        claims()("00.x", "no number", value, interval, number="it", holds=True)
 
 
-def test_nothing_is_written_where_out_is_empty(tmp_path, monkeypatch):
+def test_a_metric_that_cannot_be_written_is_refused_at_once():
+    claim = claims()
+    with pytest.raises(ValueError, match="^metric curve: got .*accepted: numbers"):
+        claim.metric("curve", {1, 2})
+    assert claim.metrics == {}
+
+
+def test_nothing_is_written_where_out_is_empty(tmp_path, monkeypatch, shown):
     monkeypatch.chdir(tmp_path)
-    claims().write()
+    claims()("00.a", "fine", 1, number="one", holds=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "figure.svg"
     write_atomically(path, "old")
-    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_names_the_folder_and_leaves_no_partial_file(tmp_path, monkeypatch):
+    def full(self, content):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(ValueError) as error:
+        write_atomically(tmp_path / "run.json", "{}")
+    assert str(tmp_path) in str(error.value)
+    assert "No space left on device" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def record(seed, value, holds=True, expected=1.0):
+    claim = dict(id="00.a", sentence="a | b", number="it", paper="eq. 1", value=value)
+    claim |= dict(interval=[0.0, 2.0], expected=expected, holds=holds, exact=False)
+    return dict(notebook="00_test", parameters=dict(seed=seed), claims=[claim])
+
+
+def test_the_ledger_of_one_run_is_its_claims():
+    text = ledger([record(0, 1.25)])
+    assert '<a id="00.a"></a>`00.a`' in text
+    assert "| ✓ |" in text
+    assert "a \\| b" in text
+    assert "it 1.25 (interval 0 to 2), theory 1" in text
+    assert "Seeds: 0." in text
+
+
+def test_more_seeds_narrow_the_ledger_and_one_false_run_makes_a_claim_false():
+    values = [1.0, 1.2, 1.4]
+    text = ledger([record(s, v) for s, v in enumerate(values)])
+    half = 4.302653 * 0.2 / 3**0.5  # Student's t with two degrees of freedom
+    assert f"it 1.2 (interval {1.2 - half:.3g} to {1.2 + half:.3g}), theory 1" in text
+    assert "Seeds: 0, 1, 2." in text
+    assert "| ✗ |" in ledger([record(0, 1.0), record(1, 1.2, holds=False), record(2, 1.1)])
+    assert "theory" not in ledger([record(0, 1.0), record(1, 1.2, expected=3.0)])

@@ -1,0 +1,259 @@
+"""Notebooks in batch: one through papermill with limits, all of them through Snakemake.
+
+    python -m lib.batch reproduce                     the grid of PROFILE and SEEDS
+    python -m lib.batch run <notebook> <profile> <seed>   one run, the rule of the Snakefile
+    python -m lib.batch ledger <profile>              the claims of a profile's runs, gathered
+    python -m lib.batch figures                       figures/ and CLAIMS.md out of results/laptop
+    python -m lib.batch notebooks [<path> ...]        the committed notebooks, executed in place
+
+Nothing waits for ever: a cell and a run have a limit in seconds; what a limit or a dead kernel
+stopped is tried once more. A failure is one line: the notebook, the cell, what came.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
+
+from lib.claims import FAILS, ledger, measured, write_atomically
+from lib.parameters import ParameterError, notebooks, profile_parameters
+
+LIMITS = {"smoke": (120, 600), "laptop": (600, 1800)}  # seconds per cell, per run
+LONG_LIMITS = (6 * 3600, 48 * 3600)  # of every other profile
+CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs reaches the screen
+    r"Assuming unrestricted|Building DAG|Using shell|Provided cores|Select jobs|Execute \d+ job"
+    r"|Complete log|Elapsed time|Nothing to be done|RuleException|CalledProcessError in file"
+    r"|Command '|Exiting because a job|WorkflowError:$|At least one job did not|\[IPKernelApp\]"
+)
+
+
+class Stopped(Exception):
+    """What a limit or a dead kernel stopped: worth another try."""
+
+
+def execute(source, target, parameters, cell_limit, run_limit):
+    """Run a notebook through papermill into `target`: None, or why it failed, in one line."""
+    command = [sys.executable, "-m", "papermill", str(source), str(target)]
+    command += ["-y", json.dumps(parameters), "--log-level", "ERROR", "--no-progress-bar"]
+    command += ["--start-timeout", "120", "--execution-timeout", str(cell_limit)]
+    try:
+        code, errors = _twice(command, run_limit)
+    except Stopped as stopped:
+        return f"{_last_cell(target)}{stopped}"
+    return _error(target, errors) if code else None
+
+
+def run(notebook, profile, seed):
+    """One run of the grid: results/<profile>/<notebook>/seed<seed>.json, .ipynb and figures.
+
+    A false claim fails the run; with the profile smoke, which is too small to judge, only a false
+    exact one does. The record of a failed run stays as seed<seed>.failed.json. Returns 0 or 1.
+    """
+    stem = Path("results", profile, notebook, f"seed{seed}")
+    copy, out, failed = (stem.with_suffix(end) for end in (".ipynb", ".json", ".failed.json"))
+    title = f"{notebook}, profile {profile}, seed {seed}"
+    print(f"running {title} ...", flush=True)
+    start = time.monotonic()
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    parameters = {**profile_parameters(profile, notebook), "seed": int(seed), "out": str(out)}
+    limits = LIMITS.get(profile, LONG_LIMITS)
+    reason = execute(notebooks()[notebook], copy, parameters, *limits)
+    if reason is None:
+        reason = _false_claims(out, exact_only=profile == "smoke")
+    if reason is None:
+        failed.unlink(missing_ok=True)
+        print(f"done {title}, {time.monotonic() - start:.0f} s", flush=True)
+        return 0
+    if out.exists():
+        out.replace(failed)
+    print(f"FAILED {title}: {reason} (see {copy})", flush=True)
+    return 1
+
+
+def reproduce(*options):
+    """Run the grid of the environment variables PROFILE and SEEDS; returns an exit code.
+
+    options  handed to Snakemake, such as --dry-run
+
+    Two at once in one folder are refused. After a kill the same command goes on where it was.
+    """
+    profile, seeds = os.environ.get("PROFILE", "laptop"), os.environ.get("SEEDS", "0")
+    if not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", seeds, re.ASCII):
+        accepted = 'whole numbers >= 0 with blanks between, as in SEEDS="0 1 2"'
+        raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
+    for notebook in notebooks():
+        profile_parameters(profile, notebook)
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--nolock"]
+    command += ["--rerun-incomplete", "--quiet", "progress", "rules", "host", "reason"]
+    command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds.split())}"]
+    with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
+        pipe = subprocess.PIPE
+        grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
+        for line in grid.stderr:
+            if line.strip() and not CHATTER.match(line.strip()):
+                print(line.rstrip(), flush=True)
+        code = grid.wait()
+    if code:
+        print("Not complete; the reasons stand above. The same command runs only what is missing.")
+    elif not options:
+        print(f"Up to date: every notebook, profile {profile}, seeds {seeds}.")
+        print(f"See results/{profile}/: CLAIMS.md, and each run's record, notebook and figures.")
+    return code
+
+
+def gather(profile):
+    """Write results/<profile>/CLAIMS.md from the runs of evidence notebooks that are there."""
+    paths = sorted(Path("results", profile, "evidence").glob("*/seed*.json"))
+    records = [json.loads(path.read_text()) for path in paths if ".failed" not in path.suffixes]
+    write_atomically(Path("results", profile, "CLAIMS.md"), ledger(records))
+
+
+def figures():
+    """Copy the figures of seed 0 and the ledger of results/laptop to figures/ and CLAIMS.md."""
+    source = Path("results/laptop")
+    pictures = sorted(source.glob("**/seed0/*.svg"))
+    if not pictures:
+        raise ParameterError(f"{source}: got no figures, accepted: those of `make reproduce`")
+    for stale in Path("figures").glob("*.svg"):
+        stale.unlink()
+    for picture in pictures:
+        shutil.copy(picture, "figures")
+    shutil.copy(source / "CLAIMS.md", "CLAIMS.md")
+    print(f"{len(pictures)} figures in figures/, the ledger in CLAIMS.md")
+
+
+def execute_in_place(*paths):
+    """Execute committed notebooks where they lie, and tidy them; returns 0, or 1 at a failure."""
+    cell_limit, run_limit = LIMITS["laptop"]
+    convert = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--inplace", "--execute"]
+    convert += [f"--ExecutePreprocessor.timeout={cell_limit}", "--log-level", "ERROR"]
+    convert += ["--ExecutePreprocessor.record_timing=False"]
+    for path in paths or list(notebooks().values()):
+        print(f"executing {path} ...", flush=True)
+        try:
+            code, errors = _twice([*convert, str(path)], run_limit)
+        except Stopped as stopped:
+            code, errors = 1, str(stopped)
+        if code:
+            print(f"FAILED {path}: {errors.strip().splitlines()[-1]}", flush=True)
+            return 1
+        tidy(path)
+    return 0
+
+
+def tidy(path):
+    """Leave out of a notebook what changes from run to run: widgets, prints in pieces."""
+    notebook = nbformat.read(path, as_version=4)
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    widgets = TagRemovePreprocessor(remove_single_output_tags={"widget"}, enabled=True)
+    widgets.preprocess(notebook, {})
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
+    nbformat.write(notebook, path)
+
+
+def _twice(command, limit):
+    """`_limited`, tried once more where it was stopped."""
+    try:
+        return _limited(command, limit)
+    except Stopped:
+        pass
+    try:
+        return _limited(command, limit)
+    except Stopped as stopped:
+        raise Stopped(f"{stopped}, tried twice") from None
+
+
+def _limited(command, limit):
+    """(exit code, standard error) of a command, killed with its children after `limit` seconds."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    end, parent = time.monotonic() + limit, os.getppid()
+    errors = None
+    try:
+        while errors is None:
+            try:
+                _, errors = process.communicate(timeout=1)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    raise Stopped(f"no end of the run within {limit} s") from None
+                if os.getppid() != parent:
+                    sys.exit("whoever asked for this run is gone")
+    finally:
+        if process.poll() is None:
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                child.kill()
+    if process.returncode and "CellTimeoutError" in errors:
+        raise Stopped("no end of the cell within its limit")
+    if process.returncode and "DeadKernelError" in errors:
+        raise Stopped("the kernel died (is memory short?)")
+    return process.returncode, errors
+
+
+def _lock():
+    """An open file in results/ that no other `reproduce` holds; the system frees it."""
+    import fcntl  # here, as Windows has none, and no make reproduce either
+
+    Path("results").mkdir(exist_ok=True)
+    stream = open("results/.lock", "w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        accepted = "one at a time; wait for it or stop it"
+        raise ParameterError(
+            f"results: got another run at work here, accepted: {accepted}"
+        ) from None
+    return stream
+
+
+def _false_claims(out, exact_only):
+    """The false claims of a record as one line, None where there are none."""
+    if not out.exists():
+        return f"it left no {out}: it makes no claim"
+    claims = json.loads(out.read_text())["claims"]
+    false = [c for c in claims if not c["holds"] and (c["exact"] or not exact_only)]
+    return "; ".join(f"{FAILS} {c['id']}: {measured(c)}" for c in false) or None
+
+
+def _cells(target):
+    return nbformat.read(target, as_version=4).cells if Path(target).exists() else []
+
+
+def _last_cell(target):
+    """'cell <id>: ' of the last cell that papermill began, '' where there is none."""
+    begun = [c for c in _cells(target) if c.metadata.get("papermill", {}).get("start_time")]
+    return f"cell {begun[-1].id}: " if begun else ""
+
+
+def _error(target, errors):
+    """The error that a run's notebook shows, else the last line that the run printed."""
+    for cell in _cells(target):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"cell {cell.id}: {output.ename}: {'; '.join(output.evalue.splitlines())}"
+    return (errors.strip().splitlines() or ["no message"])[-1]
+
+
+COMMANDS = {
+    "reproduce": reproduce,
+    "run": run,
+    "ledger": gather,
+    "figures": figures,
+    "notebooks": execute_in_place,
+}
+
+if __name__ == "__main__":
+    try:
+        sys.exit(COMMANDS[sys.argv[1]](*sys.argv[2:]))
+    except ValueError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on where it was")
