@@ -12,6 +12,7 @@ RECORDS = expand("results/{profile}/{notebook}/seed{seed}.json", profile=PROFILE
 
 
 wildcard_constraints:
+    profile="[^/]+",
     notebook="(evidence/)?[0-9a-z_]+",
 
 

@@ -1,21 +1,30 @@
 """What several notebooks need, or what must be fast.
 
-The rooms, bottom to top; a room knows only rooms above it in this list:
+The rooms, bottom to top; a room knows only rooms above it in this list.
 
-require          one-line errors that name the argument
+validation       one-line errors that name the argument
+losses           cosines, InfoNCE, SigLIP, CKA, each once
+training         the schedule of the learning rate, a bar that counts
 linear_gaussian  the theory's world: designs, information, least squares, exchange rate
-metrics          retrieval, FOSCTTM, CKA, mutual neighbours, probes; intervals and paired tests
-teachers         closed forms that align two spaces from pairs; whitening
-transport        entropic plans; KLOT with its gradient in closed form; InfoNCE, CKA
-alignment        SOTAlign: maps from frozen spaces into a shared one, trained on few pairs and many unpaired samples
-baselines        the losses of other methods, for the same training loop
-world            one reality Z*, seen as pictures, captions and sounds
+transport        entropic plans; KLOT with its gradient in closed form
+metrics          retrieval, FOSCTTM, CKA, mutual neighbours, probes
+intervals        intervals of means, variances and ratios, and their words
+teachers         closed forms that align two spaces from pairs; preparation
+alignment        SOTAlign: one training loop, in which a method is its loss
+baselines        the losses of other methods, for the same loop
+scenes           the table Z*, and its projections: pictures, captions, sounds
+world            dials and splits of the world of scenes
 cache            weights and features, kept outside the repository
-encoders         small encoders, each trained on one modality alone
-uml              networks around a shared trunk, and training many seeds side by side
+encoders         small encoders, each of one modality
+pretraining      encoders trained, each on its own split, and what they make of scenes
+networks         networks around a shared trunk
+uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
-parameters       the schema of a notebook's parameters; profiles
-checks           instant checks of the exercises
-claims           what a notebook claims, measured, recorded
-plots            one style for every figure
+claims           what a notebook finds, judged, shown, recorded; the ledger
+parameters       a notebook's parameters, checked; profiles
+plots            one style, captions, sliders
+drawings         the drawings that explain
+batch            notebooks in batch, with limits
+
+lib.exercises holds the checks of the exercises, a file per lesson.
 """

@@ -1,32 +1,36 @@
 """What took long to compute, kept outside the repository.
 
-    best = weights({"model": "clip", "seed": 0, "steps": 2000}, train)      # train() returns a dict of tensors
-    images = array({"world": VERSION, "scenes": 4000, "seed": 0}, draw)     # draw() returns an array
+    best = weights({"model": "clip", "seed": 0, "steps": 2000}, train)  # train() -> {name: tensor}
+    images = array({"world": 0, "scenes": 4000}, draw)                  # draw() -> NumPy array
 
-The key is a dict that says everything that shaped the entry. Keys are the same where they are the same JSON: the order
-of names is nothing; 1, 1.0, "1" and True are four keys. One key may name weights and an array at once.
+The key is a dict that says everything that shaped the entry. Keys are the same where they are the
+same JSON: the order of names is nothing; 1, 1.0, "1" and True are four keys.
 
-An entry is a folder with a data file and a manifest that knows its size and hash. It appears whole or not at all, and
-one process at a time makes it; make() may ask for other entries, not for its own. What is found damaged is made again,
-with a warning. `python -m lib.cache` empties the cache.
+An entry is a data file and, written last, a manifest with the key and the data's sha256. So it
+appears whole or not at all. One process at a time makes it; make() may ask for other entries, not
+for its own. What is found damaged is made again, with a warning.
+`python -m lib.cache` empties the cache.
 """
+
 import hashlib
 import json
 import os
 import re
-import secrets
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
-from lib.require import refuse
+from lib.validation import invalid
 
-MANIFEST, FILES = "manifest.json", {"weights": "weights.safetensors", "array": "array.npy"}
-OURS = re.compile(r"\.?([0-9a-f]{24})(|\.lock|\.\d+\.[0-9a-f]{8}\.partial)")  # an entry, its lock, what is unfinished
+SUFFIX = {"weights": ".safetensors", "array": ".npy"}
+OURS = re.compile(r"([0-9a-f]{24})\.(json|partial|safetensors|npy|lock)")
 
 
 def folder():
@@ -35,11 +39,11 @@ def folder():
     try:
         return Path(chosen).expanduser().absolute() if chosen else user_cache_path("unpaired")
     except RuntimeError as error:
-        refuse("UNPAIRED_CACHE", chosen, f"a folder that can be written to ({error})")
+        raise invalid("UNPAIRED_CACHE", chosen, f"a folder to write to ({error})") from None
 
 
 def weights(key, make):
-    """The dict of tensors that make() returned for this key: on the CPU, no gradients, in any order, yours to modify."""
+    """The dict of tensors that make() returned for this key: on the CPU, yours to modify."""
     return _cached(key, "weights", make)
 
 
@@ -49,44 +53,47 @@ def array(key, make):
 
 
 def clear():
-    """Delete all entries but those that somebody is making, their locks, and what killed processes left; how many entries.
-
-    Only files with our names are deleted, and folders that are empty then, the cache itself among them.
-    """
-    at, present, removed = folder(), [], 0
-    with suppress(FileNotFoundError, NotADirectoryError):
-        present = os.listdir(at)
+    """Delete all entries but those that somebody is making, and nothing else; how many."""
+    at, removed = folder(), 0
+    present = os.listdir(at) if at.is_dir() else []
     for name in {match[1] for match in map(OURS.fullmatch, present) if match}:
-        with suppress(Timeout), _locked(at, name, timeout=0):
-            removed += _writable(at, lambda: _sweep(at, name))
-            _writable(at, (at / f"{name}.lock").unlink)  # filelock >= 4: who waits for it sees that, and makes a new one
-    with suppress(OSError):
-        at.rmdir()
+        with suppress(Timeout), _lock(at, name, timeout=0), _writing(at):
+            removed += _delete(at / name)
+            (at / f"{name}.lock").unlink()  # filelock sees that; whoever waits makes another
     return removed
 
 
 def _cached(key, kind, make):
     text = _canonical(key, kind)
-    name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    at = folder()
-    entry, partial = at / name, at / f".{name}.{os.getpid()}.{secrets.token_hex(4)}.partial"
-    with _locked(at, name):
-        if os.path.lexists(entry):
+    at, name = folder(), hashlib.sha256(text.encode()).hexdigest()[:24]
+    entry = at / name
+    data, manifest = entry.with_suffix(SUFFIX[kind]), entry.with_suffix(".json")
+    with _lock(at, name):
+        if manifest.exists():
             try:
-                return _read(entry, kind, text)
-            except MemoryError:
-                raise
-            except Exception as fault:
-                warnings.warn(f"{entry}: {' '.join(str(fault).split())}; it is rebuilt", stacklevel=3)
-        _writable(at, lambda: _make_room(entry, partial))  # before make(): better now than after an hour
+                if manifest.read_bytes() != _manifest(text, data):
+                    raise ValueError(f"it does not describe {data.name}")
+                return _load(data, kind)
+            except (OSError, ValueError, EOFError, SafetensorError) as error:
+                fault = " ".join(str(error).split())
+                warnings.warn(f"{manifest}: {fault}; the entry is rebuilt", stacklevel=3)
+        with _writing(at):
+            _delete(entry)  # what is damaged, or was left unfinished
+        made = make()
         try:
-            _write(partial, kind, text, make())
-            partial.rename(entry)
+            with _writing(at):
+                _save(data, kind, made)
+                _load(data, kind)  # what cannot be read back is not kept
+                _sync(data)
+                partial = entry.with_suffix(".partial")
+                partial.write_bytes(_manifest(text, data))
+                _sync(partial)
+                partial.replace(manifest)
+                _sync(at)
         except BaseException:
-            _sweep(at, name)
+            _delete(entry)
             raise
-        _sync(at)
-        return _load(entry / FILES[kind], kind)
+        return _load(data, kind)
 
 
 def _canonical(key, kind):
@@ -96,105 +103,64 @@ def _canonical(key, kind):
         if not isinstance(key, dict) or json.loads(text)["key"] != key:
             raise TypeError(repr(key))
     except (TypeError, ValueError, RecursionError) as error:
-        refuse("key", str(error), "a dict that JSON gives back as it was: names are strings; no NaN, no tuples")
+        accepted = "a dict that JSON gives back as it was: names are strings; no NaN, no tuples"
+        raise invalid("key", str(error), accepted) from None
     return text
 
 
-def _locked(at, name, timeout=-1):
-    """The lock of an entry, taken: a FileLock, so that the system frees it when its holder dies."""
-    def take():
+def _lock(at, name, timeout=-1):
+    """The lock of an entry, taken; the system frees it when its holder dies."""
+    with _writing(at):
         at.mkdir(parents=True, exist_ok=True)
-        (at / f"{name}.lock").touch()
+        (at / f"{name}.lock").touch()  # filelock would try for ever where that cannot be
         return FileLock(at / f"{name}.lock", timeout).acquire()
-    return _writable(at, take)
 
 
-def _writable(at, act):
-    """What act() returns; where it cannot write, the folder is refused."""
-    for _ in range(5):  # clear() in another process may take the folder away in between
-        try:
-            return act()
-        except Timeout:
-            raise
-        except OSError as error:
-            problem = error
-    refuse("UNPAIRED_CACHE", str(at), f"a folder that can be written to ({problem})")
-
-
-def _sweep(at, name):
-    """Delete an entry, and what died while it was made; whether there was an entry. Call it with the lock held."""
-    found = False
-    for path in (at / name, *at.glob(f".{name}.*.partial")):
-        known = (MANIFEST, *FILES.values())
-        ours = [file for file in (path.iterdir() if path.is_dir() else ())
-                if file.is_file() and (file.name in known or path.name != name and file.name.startswith(".tmp"))]  # safetensors writes to .tmp*
-        found |= bool(ours) and path.name == name
-        for file in ours:
-            file.unlink()
-        with suppress(OSError):
-            path.rmdir()
-    return found
-
-
-def _make_room(entry, partial):
-    """Leave nothing where the entry will be, and make the folder that will be renamed to it."""
-    _sweep(entry.parent, entry.name)
-    if os.path.lexists(entry):  # somebody else's file is in it
-        entry.rename(partial.with_suffix(".aside"))
-    partial.mkdir()
-
-
-def _write(partial, kind, text, made):
-    """Data and manifest into a folder, down to the disk; raises where the data cannot be read back."""
-    data = partial / FILES[kind]
-    _save(data, kind, made)
-    _load(data, kind)
-    told = dict(json.loads(text), file=data.name, bytes=data.stat().st_size, sha256=_sha256(data))
-    (partial / MANIFEST).write_text(json.dumps(told, indent=1) + "\n")
-    for path in (data, partial / MANIFEST, partial):
-        _sync(path)
-
-
-def _read(entry, kind, text):
-    """The data of an entry; raises with a few words where anything is wrong."""
-    data = entry / FILES[kind]
+@contextmanager
+def _writing(at):
+    """Where the folder cannot be written to, or is full, one line says so and what to do."""
     try:
-        told = json.loads((entry / MANIFEST).read_bytes())
-        asked = json.dumps({name: told[name] for name in ("key", "kind")}, sort_keys=True) == text and told["file"] == data.name
-        size, sha256 = told["bytes"], told["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"no readable {MANIFEST} ({error})") from None
-    if not asked:
-        raise ValueError(f"foreign, {MANIFEST} has another key or kind")
-    if data.stat().st_size != size:
-        raise ValueError(f"truncated, {data.name} has {data.stat().st_size} bytes, not {size}")
-    if _sha256(data) != sha256:
-        raise ValueError(f"tampered, {data.name} has another sha256")
-    return _load(data, kind)
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        accepted = f"a folder with room to write to ({error}); make room there, or choose another"
+        raise invalid("UNPAIRED_CACHE", str(at), accepted) from None
 
 
-def _save(file, kind, made):
+def _delete(entry):
+    """Delete the files of an entry, the manifest first; whether there was one."""
+    files = [entry.with_suffix(suffix) for suffix in (".json", ".partial", *SUFFIX.values())]
+    present = [file for file in files if file.is_file()]
+    for file in present:
+        file.unlink()
+    return files[0] in present
+
+
+def _manifest(text, data):
+    with open(data, "rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return json.dumps({**json.loads(text), "sha256": sha256}, indent=1).encode()
+
+
+def _save(data, kind, made):
     if kind == "array":
         if not isinstance(made, np.ndarray) or made.dtype.hasobject:
-            refuse("make", made, "a function that returns a NumPy array, not one of objects")
-        return np.save(file, made, allow_pickle=False)
-    import torch  # here, as arrays do without
-    from safetensors.torch import save_file
-    if not isinstance(made, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in made.items()):
-        refuse("make", made, "a function that returns a dict of torch tensors, named by strings")
-    save_file({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in made.items()}, file)
+            raise invalid("make", made, "a function that returns an array, not one of objects")
+        np.save(data, made, allow_pickle=False)
+    else:
+        names = made if isinstance(made, dict) else [None]
+        if not all(isinstance(n, str) and isinstance(made[n], torch.Tensor) for n in names):
+            raise invalid("make", made, "a function that returns a dict of tensors")
+        plain = torch.contiguous_format
+        made = {n: made[n].detach().cpu().clone(memory_format=plain) for n in names}
+        data.write_bytes(save(made))
 
 
-def _load(file, kind):
+def _load(data, kind):
     if kind == "array":
-        return np.load(file, mmap_mode="r")
-    from safetensors.torch import load
-    return load(file.read_bytes())  # not mapped, so that tensors may be modified
-
-
-def _sha256(file):
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return np.load(data, mmap_mode="r")
+    return load(data.read_bytes())  # not mapped, so that tensors may be modified
 
 
 def _sync(path):

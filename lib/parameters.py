@@ -85,11 +85,12 @@ def profile_parameters(profile, notebook):
     text = (NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()
     sections = yaml.safe_load(text) or {}
     check_names(sections, list(notebooks()), f"profile {profile}")
-    from papermill import inspect_notebook  # here: no notebook needs it, and it loads slowly
-
     chosen = sections.get(notebook) or {}
-    accepted = list(inspect_notebook(str(notebooks()[notebook])))
-    check_names(chosen, accepted, f"profile {profile}, {notebook}")
+    if chosen:
+        from papermill import inspect_notebook  # here: it loads slowly, and no notebook needs it
+
+        accepted = list(inspect_notebook(str(notebooks()[notebook])))
+        check_names(chosen, accepted, f"profile {profile}, {notebook}")
     return chosen
 
 

@@ -1,117 +1,275 @@
-"""The committed notebooks: their form, a small run of each, and the student version of each."""
+"""The committed notebooks: their form, small runs, solved exercises, and numbers that are cited."""
+
 import json
 import re
+import statistics
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
-from papermill.exceptions import PapermillExecutionError
 
-from lib.parameters import profile_parameters
+from lib import batch
+from lib.parameters import NOTEBOOKS, notebooks, profile_parameters
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+PATHS = notebooks()
+LESSONS = [name for name in PATHS if "/" not in name]
+EVIDENCE = [name for name in PATHS if "/" in name]
+CITED = re.compile(r"\[([^\]]*)\]\((?:\.\./)*CLAIMS\.md#([\w.-]+)\)")
+NUMBER = r"-?[\d.,]+(?:e[-+]?\d+)?"
+MEASURED = re.compile(rf" ({NUMBER})(?: \(interval {NUMBER} to {NUMBER}\))?(?:, theory {NUMBER})?$")
+each = pytest.mark.parametrize("name", PATHS)
+each_lesson = pytest.mark.parametrize("name", LESSONS)
+each_long_lesson = pytest.mark.parametrize("name", LESSONS[1:])
+each_evidence = pytest.mark.parametrize("name", EVIDENCE)
+
+
+def read(name):
+    return nbformat.read(PATHS[name], as_version=4)
 
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def tags(cell):
-    return cell.metadata.get("tags", [])
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
-def test_there_are_notebooks():
-    assert len(NOTEBOOKS) >= 2
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
-@each_notebook
-def test_committed_form(path):
-    notebook = nbformat.read(path, 4)
+def longest_row_of_code(notebook):
+    kinds = "".join("c" if cell.cell_type == "code" else " " for cell in notebook.cells)
+    return max(map(len, kinds.split()), default=0)
+
+
+def ledger():
+    """{id: (mark, value as it is printed)} of CLAIMS.md."""
+    rows = re.findall(
+        r'^\| (.) \| <a id="([\w.-]+)"></a>.*? \| .*? \| (.*) \| [^|]*? \|$',
+        (ROOT / "CLAIMS.md").read_text(),
+        re.MULTILINE,
+    )
+    return {id: (mark, MEASURED.search(measured)[1]) for mark, id, measured in rows}
+
+
+def test_there_are_lessons_and_evidence():
+    assert LESSONS[0] == "00_start_here" and len(LESSONS) >= 3 and len(EVIDENCE) >= 9
+
+
+# Form
+
+
+@each
+def test_committed_form(name):
+    notebook = read(name)
     nbformat.validate(notebook)
     cells = code_cells(notebook)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run all, in order, then commit"
-    assert path.stat().st_size < 1_000_000
-    assert "widgets" not in notebook.metadata and not any("execution" in cell.metadata for cell in cells)
-    assert all(re.fullmatch(r"[a-z][a-z0-9-]+", cell.id) and not re.fullmatch(r"[0-9a-f]{8}(-.*)?", cell.id) for cell in notebook.cells)
-    outputs = [output for cell in cells for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    assert not re.search(r"/(root|home|Users|tmp|work)/", json.dumps(outputs))
-    images = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert images and all(len(o.metadata["image/png"]["alt"]) > 40 for o in images), "every figure needs alt text"
+    counts = [cell.execution_count for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "run all, in order, then commit"
+    assert PATHS[name].stat().st_size < 1_000_000
+    assert list(notebook.metadata) == ["kernelspec"]
+    assert not any("execution" in cell.metadata for cell in cells)
+    for cell in notebook.cells:
+        assert re.fullmatch(r"[a-z][a-z0-9-]+", cell.id), cell.id
+        assert not re.fullmatch(r"[0-9a-f]{8}(-.*)?", cell.id), cell.id
+    shown = outputs(notebook)
+    assert not [o for o in shown if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not re.search(r"/(root|home|Users|tmp|work)/", json.dumps(shown))
+    source = "\n".join(cell.source for cell in cells)
+    for forbidden in ("interactive_output", "widgets.Output", "hashlib", "inspect.getsource"):
+        assert forbidden not in source
+    assert max(len(line) for line in source.splitlines()) <= 100
+    assert len(tagged(notebook, "parameters")) == 1
 
 
-@each_notebook
-def test_cells_that_nbval_compares_have_something_to_compare(path):
-    compared = [cell for cell in code_cells(nbformat.read(path, 4)) if "nbval-check-output" in tags(cell)]
-    assert compared and all(cell.execution_count and cell.outputs for cell in compared)
+@each
+def test_every_picture_has_its_words(name):
+    for cell in code_cells(read(name)):
+        for picture, following in zip(cell.outputs, [*cell.outputs[1:], None]):
+            if "image/png" in picture.get("data", {}):
+                alt = picture.metadata["image/png"]["alt"]
+                assert len(alt) > 25 and picture.metadata["image/png"]["width"] <= 900
+                caption = following.data["text/html"].replace("&lt;", "<").replace("&gt;", ">")
+                assert alt[:20] in caption.replace("&#x27;", "'").replace("&quot;", '"')
 
 
-@each_notebook
-def test_small_run(path, tmp_path, monkeypatch):
+@each
+def test_every_committed_claim_holds(name):
+    text = json.dumps([output.get("data", {}) for output in outputs(read(name))])
+    assert "\\u2713" in text and "\\u2717" not in text, "a finding that does not hold"
+
+
+@each
+def test_links_lead_somewhere(name):
+    for cell in read(name).cells:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", cell.source):
+            if cell.cell_type == "markdown" and "://" not in target:
+                assert (PATHS[name].parent / target).exists(), target
+
+
+@each
+def test_cells_that_nbval_compares_have_something_to_compare(name):
+    assert all(cell.outputs for cell in tagged(read(name), "nbval-check-output"))
+
+
+# Lessons: the numbers of the design
+
+
+@each_long_lesson
+def test_a_lesson_is_an_hour(name):
+    notebook = read(name)
+    cells = code_cells(notebook)
+    lengths = [len([line for line in c.source.splitlines() if line.strip()]) for c in cells]
+    prose = sum(len(c.source.split()) for c in notebook.cells if c.cell_type == "markdown")
+    code = sum(len(cell.source.split()) for cell in cells)
+    assert 30 <= len(notebook.cells) <= 50
+    assert statistics.median(lengths) <= 6 and max(lengths) <= 15
+    assert longest_row_of_code(notebook) <= 3
+    assert 1500 <= prose <= 2500 and prose >= 1.5 * code
+    assert sum(len(re.findall(r"\bclaim\(", cell.source)) for cell in cells) <= 5
+    drawings = [k for k, cell in enumerate(notebook.cells) if cell in tagged(notebook, "drawing")]
+    assert len(drawings) >= 4 and drawings[0] < 5
+    parameters = tagged(notebook, "parameters")[0].source.splitlines()
+    assert 3 <= len(parameters) - 1 <= 6 and parameters[-1].startswith("out = ")
+
+
+@each_long_lesson
+def test_a_lesson_asks_and_answers(name):
+    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    asked, answered = text.count("**Predict.**"), text.count("<details><summary><b>")
+    exercises = len(re.findall(r"^### Exercise \d ★{1,3} .*minutes\)$", text, re.MULTILINE))
+    assert 2 <= asked and 2 <= exercises <= 3
+    assert answered >= asked, "a prediction without its answer"
+    assert text.count("<details>") == text.count("</details>")
+    for part in ("You will do", "You will learn", "You need", "What we found", "How far to trust"):
+        assert part in text
+    assert f"evidence/{name[:2]}_" in text
+
+
+@each_lesson
+def test_nothing_of_the_bookkeeping_is_in_a_lesson(name):
+    source = "\n".join(cell.source for cell in code_cells(read(name)))
+    assert not re.search(r"functools|\bcache\b|hashlib|json|digest", source)
+
+
+@each_long_lesson
+def test_solved_exercises_are_right(name, tmp_path):
+    """Every solution, put in the place of its stub, passes; the rest runs at the smoke profile."""
+    notebook = read(name)
+    exercises = tagged(notebook, "exercise")
+    assert len(exercises) >= 2
+    for cell in exercises:
+        answer = notebook.cells[notebook.cells.index(cell) + 1]
+        assert answer in tagged(notebook, "answer")
+        assert cell.outputs[0].text.startswith("open: write ")
+        solution = re.search(r"```python\n(.*?)```", answer.source, re.DOTALL)[1]
+        cell.source = f"{solution}\n{cell.source.splitlines()[-1]}"
+    small = profile_parameters("smoke", name)
+    lines = [f"{key} = {value!r}" for key, value in small.items()]
+    tagged(notebook, "parameters")[0].source += "\n" + "\n".join(lines)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for cell in exercises:
+        assert cell.outputs[-1].text.startswith("right: "), cell.source
+
+
+# Evidence
+
+
+@each_evidence
+def test_evidence_is_read_in_steps_and_belongs_to_a_lesson(name):
+    notebook = read(name)
+    assert longest_row_of_code(notebook) <= 5
+    assert notebook.cells[0].source.startswith(f"# Evidence {Path(name).name[:2]} · ")
+    lesson = ROOT / "notebooks" / f"{name.split('/')[1][:2]}_*.ipynb"
+    if list(lesson.parent.glob(lesson.name)):
+        assert re.search(
+            rf"\]\(\.\./{name.split('/')[1][:2]}_\w+\.ipynb\)", notebook.cells[0].source
+        )
+
+
+@each
+def test_small_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = dict(profile_parameters("smoke", path.stem), seed=1, out="run.json", figures="figures")
-    run = partial(papermill.execute_notebook, path, "run.ipynb", settings, progress_bar=False, log_output=False, execution_timeout=120)
-    try:
-        run()
-    except CellTimeoutError:  # once in a great while nbclient, writing to a widget, misses that the cell is done, and waits for ever
-        run()
+    settings = dict(profile_parameters("smoke", name), seed=1, out="run.json")
+    reason = batch.execute(PATHS[name], "copy.ipynb", settings, *batch.LIMITS["smoke"])
+    assert reason is None
     record = json.loads(Path("run.json").read_text())
-    assert record["notebook"] == path.stem and record["seed"] == 1 and record["parameters"].items() >= settings.items()
-    committed = "".join("".join(cell.source) for cell in nbformat.read(path, 4).cells)
-    prefixes = {claim["id"].split(".")[0] for claim in record["claims"]}
-    assert len(record["claims"]) >= 5 and prefixes == {path.stem[:2]} and "claim.table()" in committed
-    assert list(Path("figures").glob(f"{path.stem[:2]}_*.svg"))
+    assert record["notebook"] == Path(name).name
+    assert record["parameters"].items() >= settings.items()
+    ids = {claim["id"] for claim in record["claims"]}
+    assert ids and all(id.startswith(f"{Path(name).name[:2]}.") for id in ids)
+    assert not [c["id"] for c in record["claims"] if c["exact"] and not c["holds"]]
+    if "/" in name:
+        assert ids <= set(ledger()), "claims that the ledger does not know"
+        assert list(Path("run").glob(f"{Path(name).name[:2]}_*.svg"))
 
 
-@each_notebook
-def test_unknown_and_bad_parameters_stop_a_run_at_once(path, tmp_path):
-    for settings, words in [({"sead": 1}, "did you mean seed"), ({"seed": -1}, "seed: got -1"), ({"out": "/proc/nowhere/x.json"}, "out: got")]:
-        with pytest.raises(PapermillExecutionError, match=words):
-            papermill.execute_notebook(path, tmp_path / "run.ipynb", settings, progress_bar=False)
+@each
+def test_unknown_and_bad_parameters_stop_a_run_at_once(name, tmp_path):
+    for settings, words in [({"sead": 1}, "did you mean seed"), ({"seed": -1}, "seed: got -1")]:
+        reason = batch.execute(PATHS[name], tmp_path / "copy.ipynb", settings, 60, 120)
+        assert "ParameterError" in reason and words in reason
 
 
-@pytest.fixture(scope="module")
-def student(tmp_path_factory):
-    """Folder with the student notebooks, derived just as `make student` does."""
-    folder = tmp_path_factory.mktemp("student")
-    command = next(line for line in (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines() if "ClearSolutions" in line)
-    options = command[command.index("--to notebook"):].replace("--output-dir student", f"--output-dir {folder}")
-    subprocess.run(f"{sys.executable} -m nbconvert {options.replace('$(PY)', sys.executable)}", shell=True, check=True, cwd=ROOT, capture_output=True)
-    return folder
+# The ledger
 
 
-@each_notebook
-def test_student_version_runs_to_the_first_stub(path, student):
-    notebook = nbformat.read(student / path.name, 4)
-    text = nbformat.writes(notebook)
-    assert "BEGIN SOLUTION" not in text and "source_hidden" not in text
-    stubs = [cell for cell in code_cells(notebook) if "raise NotImplementedError" in cell.source]
-    solutions = [cell for cell in code_cells(nbformat.read(path, 4)) if "BEGIN SOLUTION" in cell.source]
-    assert len(stubs) == len(solutions) >= 2 and not any(cell.outputs for cell in code_cells(notebook))
-    smaller = profile_parameters("smoke", path.stem)
-    cell = next(cell for cell in notebook.cells if "parameters" in tags(cell))
-    cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in smaller.items())
-    with pytest.raises(CellExecutionError, match="NotImplementedError"):
-        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
-    first_check = notebook.cells[notebook.cells.index(stubs[0]) + 1]
-    done = [cell.execution_count for cell in code_cells(notebook)]
-    assert stubs[0].execution_count or first_check.execution_count, "the first error is the first stub's"
-    assert done.index(None) <= code_cells(notebook).index(first_check) + 1
+def test_the_ledger_is_that_of_the_committed_evidence():
+    known = ledger()
+    for name in EVIDENCE:
+        text = json.dumps([output.get("data", {}) for output in outputs(read(name))])
+        number = Path(name).name[:2]
+        shown = set(re.findall(rf"\(({number}\.[\w-]+(?:\.[\w-]+)*)\)", text))
+        assert shown == {id for id in known if id.startswith(f"{number}.")}, name
+    assert all(mark == "✓" for mark, _ in known.values())
 
 
-@each_notebook
-def test_every_solution_is_followed_by_its_check(path):
-    cells = nbformat.read(path, 4).cells
-    for cell, following in zip(cells, cells[1:]):
-        if "BEGIN SOLUTION" in cell.source:
-            name = re.search(r"def (\w+)", cell.source)[1]
-            assert following.source == f"checks.{name}({name})" and following.outputs[0].text.startswith("right: ")
-            assert cell.metadata["jupyter"]["source_hidden"] is True
+def texts():
+    yield from ((name, cell.source) for name in LESSONS for cell in read(name).cells)
+    yield "README.md", (ROOT / "README.md").read_text()
+
+
+def test_every_cited_claim_exists_holds_and_has_the_number_beside_it():
+    known = ledger()
+    cited = [(where, *match) for where, text in texts() for match in CITED.findall(text)]
+    assert len(cited) >= 4
+    for where, words, id in cited:
+        mark, value = known.get(id, ("", ""))
+        assert mark == "✓", f"{where} cites {id}"
+        if re.fullmatch(NUMBER, words):
+            digits = len(words.split(".")[1]) if "." in words else 0
+            exact = float(value.replace(",", ""))
+            assert f"{exact:.{digits}f}" == words.replace(",", ""), f"{where}: {id} is {value}"
+
+
+# Student versions
+
+
+def test_student_versions_have_no_answers_and_no_outputs(tmp_path):
+    make = subprocess.run(
+        ["make", "-n", "-o", ".venv/.ready-dev", "student"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    command = make.stdout.replace("\\\n", " ").splitlines()[0]
+    command = command.replace("--output-dir student", f"--output-dir {tmp_path}")
+    command = re.sub(r"^\S+", sys.executable, command)
+    subprocess.run(command, shell=True, check=True, cwd=ROOT, capture_output=True)
+    for name in LESSONS[1:]:
+        student = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)
+        assert len(tagged(student, "exercise")) == len(tagged(read(name), "exercise"))
+        assert not tagged(student, "answer") and not outputs(student)
+        assert "Solution" not in "".join(cell.source for cell in student.cells)
+
+
+def test_profiles_name_notebooks_that_exist():
+    for profile in (NOTEBOOKS / "profiles").glob("*.yaml"):
+        for name in PATHS:
+            profile_parameters(profile.stem, name)

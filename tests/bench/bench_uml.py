@@ -1,45 +1,78 @@
-"""Ten seeds side by side against one seed, and against ten plain loops over one network each; interleaved, medians of ratios."""
+"""Ten seeds side by side against one seed, and against ten plain loops over one network each.
+
+Interleaved; medians of ratios.
+"""
+
 import statistics
 import time
 
 import torch
 
-from lib.uml import Residual, SelfSupervised, Seeds, Supervised, Transformer, train
+from lib.networks import Residual, SelfSupervised, Supervised, Transformer
+from lib.uml import Seeds, train
 
-torch.set_num_threads(2)
-STEPS, REPEATS = 60, 5
+STEPS = 60
+REPEATS = 5
+N_SEEDS = 10
 
 
 def normal(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-SETTINGS = {  # words: network, data of one seed, what its losses need
+def labelled(n, d):
+    return {"x": normal(n, d), "y": torch.arange(n) % 48}
+
+
+def supervised():
+    return Supervised({"image": 256, "text": 48}, 48, project=["image"])
+
+
+def residual():
+    return SelfSupervised({"x": 16, "y": 16}, Residual(32, 64), 32)
+
+
+def transformer():
+    return SelfSupervised({"x": 192, "y": 48}, Transformer(64, 2, 4, 16), 64)
+
+
+SETTINGS = {  # words: network, data of one seed
     "frozen features 256 -> 48, head of 48 classes, batch 32 + 32": (
-        lambda: Supervised({"image": 256, "text": 48}, 48, project=["image"]),
-        {"image": {"x": normal(768, 256), "y": torch.arange(768) % 48}, "text": {"x": normal(6000, 48), "y": torch.arange(6000) % 48}}),
+        supervised,
+        {"image": labelled(768, 256), "text": labelled(6000, 48)},
+    ),
     "next step, residual trunk of 32, sequences of 10, batch 32 + 32": (
-        lambda: SelfSupervised({"x": 16, "y": 16}, Residual(32, 64), 32), {"x": {"x": normal(100, 10, 16)}, "y": {"x": normal(800, 10, 16)}}),
+        residual,
+        {"x": {"x": normal(100, 10, 16)}, "y": {"x": normal(800, 10, 16)}},
+    ),
     "next step, transformer of 2 layers, width 64, 16 positions, batch 32 + 32": (
-        lambda: SelfSupervised({"x": 192, "y": 48}, Transformer(64, 2, 4, 16), 64), {"x": {"x": normal(500, 16, 192)}, "y": {"x": normal(500, 16, 48)}}),
+        transformer,
+        {"x": {"x": normal(500, 16, 192)}, "y": {"x": normal(500, 16, 48)}},
+    ),
 }
 
 
 def side_by_side(make, data, n_seeds):
-    stacked = {name: {key: t.expand(n_seeds, *t.shape) for key, t in modality.items()} for name, modality in data.items()}
+    stacked = {
+        name: {key: tensor.expand(n_seeds, *tensor.shape) for key, tensor in batch.items()}
+        for name, batch in data.items()
+    }
     train(Seeds(make, range(n_seeds)), stacked, 32, STEPS, 1e-2)
 
 
 def plain(make, data):
-    """The loop that everybody writes, for one seed."""
-    network = make()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.0, fused=True)
-    for _ in range(STEPS):
-        rows = {name: torch.randint(len(modality["x"]), (32,)) for name, modality in data.items()}
-        losses = network("losses", {name: {key: t[rows[name]] for key, t in modality.items()} for name, modality in data.items()})
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
+    """The loop that everybody writes, once for each seed."""
+    for _ in range(N_SEEDS):
+        network = make()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.0, fused=True)
+        for _ in range(STEPS):
+            batches = {}
+            for name, batch in data.items():
+                rows = torch.randint(len(batch["x"]), (32,))
+                batches[name] = {key: tensor[rows] for key, tensor in batch.items()}
+            optimizer.zero_grad()
+            sum(network.losses(batches).values()).backward()
+            optimizer.step()
 
 
 def seconds(run, *arguments):
@@ -48,9 +81,23 @@ def seconds(run, *arguments):
     return time.perf_counter() - start
 
 
-print("ratio of times, medians of", REPEATS)
-for words, (make, data) in SETTINGS.items():
-    times = [(seconds(side_by_side, make, data, 10), seconds(side_by_side, make, data, 1), sum(seconds(plain, make, data) for _ in range(10)))
-             for _ in range(REPEATS + 1)][1:]  # the first warms up
-    ten_to_one, loops = (statistics.median(a / b for a, b in pairs) for pairs in ([(t[0], t[1]) for t in times], [(t[2], t[0]) for t in times]))
-    print(f"{words}: ten seeds take {ten_to_one:.1f} x the time of one; ten plain loops take {loops:.1f} x as long")
+def main():
+    torch.set_num_threads(2)
+    print("ratio of times, medians of", REPEATS)
+    for words, (make, data) in SETTINGS.items():
+        more, loops = [], []
+        for repeat in range(REPEATS + 1):
+            ten = seconds(side_by_side, make, data, N_SEEDS)
+            one = seconds(side_by_side, make, data, 1)
+            plainly = seconds(plain, make, data)
+            if repeat > 0:  # the first warms up
+                more.append(ten / one)
+                loops.append(plainly / ten)
+        print(
+            f"{words}: ten seeds take {statistics.median(more):.1f} x the time of one; "
+            f"ten plain loops take {statistics.median(loops):.1f} x as long"
+        )
+
+
+if __name__ == "__main__":
+    main()

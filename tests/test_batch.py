@@ -1,0 +1,263 @@
+"""Batch runs end: with a result, or with one line that says where and why."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from lib import batch, parameters
+
+ROOT = Path(__file__).parent.parent
+CLAIM = """
+from lib.claims import Claims
+from lib.parameters import check_parameters
+claim = Claims("{name}", check_parameters(globals()))
+claim("{name}.a", "{name} is {name}", 1, {interval}, number="one", holds={holds})
+"""
+
+
+def notebook(path, **cells):
+    """A notebook whose cells have these names as ids; each starts with a parameters cell."""
+    first = new_code_cell('seed = 0\nout = ""', id="parameters", metadata={"tags": ["parameters"]})
+    others = [new_code_cell(source, id=name) for name, source in cells.items()]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[first, *others], metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def execute(tmp_path, cell_limit=60, run_limit=120, given=None, **cells):
+    source = notebook(tmp_path / "source.ipynb", **cells)
+    return batch.execute(source, tmp_path / "copy.ipynb", given or {}, cell_limit, run_limit)
+
+
+def test_a_cell_that_sleeps_ends_the_run_with_its_name(tmp_path):
+    reason = execute(tmp_path, cell_limit=2, fine="x = 1", sleepy="import time; time.sleep(600)")
+    assert reason == "cell sleepy: no end of the cell within its limit, tried twice"
+
+
+def test_a_run_has_a_limit_of_its_own_and_leaves_no_process(tmp_path):
+    mark = f"unpaired-{os.getpid()}"
+    source = (
+        f"import subprocess, time; subprocess.Popen(['sleep', '321']); '{mark}'; time.sleep(600)"
+    )
+    reason = execute(tmp_path, run_limit=5, sleepy=source)
+    assert reason == "cell sleepy: no end of the run within 5 s, tried twice"
+    time.sleep(0.5)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(tmp_path) not in left
+    assert "sleep 321" not in left
+
+
+def test_a_kernel_that_dies_is_named(tmp_path):
+    reason = execute(tmp_path, killer="import os; os.kill(os.getpid(), 9)")
+    assert reason == "cell killer: the kernel died (is memory short?), tried twice"
+
+
+def test_what_fails_once_is_tried_again(tmp_path):
+    flag = tmp_path / "flag"
+    source = f"""
+from pathlib import Path
+import os
+if not Path({str(flag)!r}).exists():
+    Path({str(flag)!r}).touch()
+    os.kill(os.getpid(), 9)
+"""
+    assert execute(tmp_path, once=source) is None
+
+
+def test_an_error_is_one_line_with_its_cell(tmp_path):
+    source = "raise ValueError('first line\\nsecond line')"
+    assert execute(tmp_path, wrong=source) == "cell wrong: ValueError: first line; second line"
+
+
+def test_a_bad_parameter_is_one_line(tmp_path):
+    source = "from lib.parameters import check_parameters; check_parameters(globals())"
+    reason = execute(tmp_path, given={"seed": -1}, check=source)
+    assert reason == (
+        "cell check: ParameterError: seed: got -1, accepted: greater than or equal to 0"
+    )
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder with the batch system and notebooks of its own: a true claim and a profile."""
+    for name in ("lib", "Snakefile"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    profiles = tmp_path / "notebooks" / "profiles"
+    profiles.mkdir(parents=True)
+    for profile in ("laptop", "smoke"):
+        (profiles / f"{profile}.yaml").write_text("{}\n")
+    claim = CLAIM.format(name="01_true", interval=None, holds=True)
+    notebook(tmp_path / "notebooks" / "evidence" / "01_true.ipynb", claim=claim)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path / "notebooks")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "interval, profile, code", [(None, "smoke", 1), ((0, 2), "smoke", 0), ((0, 2), "laptop", 1)]
+)
+def test_a_false_claim_fails_a_run_that_is_large_enough_to_judge(
+    shelf, capsys, interval, profile, code
+):
+    claim = CLAIM.format(name="02_false", interval=interval, holds=False)
+    notebook(shelf / "notebooks" / "02_false.ipynb", claim=claim)
+    assert batch.run("02_false", profile, "3") == code
+    stem = shelf / "results" / profile / "02_false" / "seed3"
+    assert stem.with_suffix(".json").exists() == (code == 0)
+    assert stem.with_suffix(".failed.json").exists() == (code == 1)
+    out = capsys.readouterr().out
+    assert out.startswith(f"running 02_false, profile {profile}, seed 3 ...\n")
+    if code:
+        line = out.splitlines()[-1]
+        assert line.startswith(f"FAILED 02_false, profile {profile}, seed 3: ✗ 02_false.a: one 1")
+
+
+def test_a_notebook_without_a_record_fails(shelf, capsys):
+    notebook(shelf / "notebooks" / "02_silent.ipynb", cell="x = 1")
+    assert batch.run("02_silent", "laptop", "0") == 1
+    assert "it makes no claim" in capsys.readouterr().out
+
+
+def reproduce(seeds="0", profile="laptop", *options):
+    command = [sys.executable, "-m", "lib.batch", "reproduce", *options]
+    environment = {**os.environ, "SEEDS": seeds, "PROFILE": profile, "PYTHONPATH": "."}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_grid_runs_what_is_missing_and_gathers_the_ledger(shelf):
+    claim = CLAIM.format(name="02_false", interval=(0, 2), holds=False)
+    notebook(shelf / "notebooks" / "02_false.ipynb", claim=claim)
+    first = reproduce("0")
+    assert first.returncode == 1
+    lines = first.stdout.splitlines()
+    assert sum(line.startswith("FAILED 02_false, profile laptop, seed") for line in lines) == 1
+    assert lines[-1].startswith("Not complete; the reasons stand above.")
+    assert all(line.startswith(("running", "done", "FAILED", "Not complete")) for line in lines)
+    assert "01_true" in (shelf / "results/laptop/CLAIMS.md").read_text()
+    (shelf / "notebooks" / "02_false.ipynb").unlink()
+    again = reproduce("0")
+    assert again.returncode == 0 and "running" not in again.stdout
+    assert again.stdout.startswith("Up to date: every notebook, profile laptop, seeds 0.")
+
+
+def test_after_a_kill_the_same_command_goes_on_and_two_at_once_are_refused(shelf):
+    wait = "import time; time.sleep(30)\n"
+    slow = notebook(shelf / "notebooks" / "02_slow.ipynb", claim=wait)
+    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop", "PYTHONPATH": "."}
+    command = [sys.executable, "-m", "lib.batch", "reproduce"]
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while "running 02_slow" not in first.stdout.readline():
+        pass
+    refused = reproduce()
+    assert refused.returncode == 1
+    words = "results: got another run at work here, accepted: one at a time; wait for it or stop it"
+    assert refused.stderr.strip() == words
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    claim = CLAIM.format(name="02_slow", interval=None, holds=True)
+    notebook(slow, claim=claim)
+    again = reproduce()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.splitlines()[-2].startswith("Up to date")
+
+
+@pytest.mark.parametrize(
+    "seeds, profile, words",
+    [
+        ("x", "laptop", "SEEDS: got 'x', accepted: whole numbers >= 0"),
+        ("", "laptop", "SEEDS: got ''"),
+        ("0 -1", "laptop", "SEEDS: got '0 -1'"),
+        ("0,1", "laptop", "SEEDS: got '0,1'"),
+        ("0", "nonsense", "PROFILE: got 'nonsense', accepted: laptop, smoke"),
+    ],
+)
+def test_the_grid_refuses_in_one_line(shelf, seeds, profile, words):
+    refused = reproduce(seeds, profile)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(words) and len(refused.stderr.splitlines()) == 1
+    assert not (shelf / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["`touch pwned`", "$(touch pwned)", "0'; touch pwned; '", '";touch pwned"']
+)
+@pytest.mark.parametrize("name", ["SEEDS", "PROFILE"])
+def test_nothing_in_seeds_or_profile_is_executed(name, value, tmp_path):
+    for part in ("lib", "Snakefile", "notebooks", "Makefile"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    ready = ["-o", f"{sys.prefix}/.ready-grid", f"VENV={sys.prefix}"]
+    command = ["make", *ready, "reproduce", f"{name}={value}"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode and refused.stderr.startswith(f"{name}: got "), refused.stderr
+    assert not list(tmp_path.glob("pwned*"))
+
+
+def test_make_reproduce_plans_every_notebook(tmp_path):
+    """What the user runs, as `make -n` says it, with --dry-run behind it."""
+    make = ["make", "-n", "-o", ".venv/.ready-grid", "reproduce"]
+    said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert said[1:] == ["-m", "lib.batch", "reproduce"]
+    for part in ("lib", "Snakefile", "notebooks"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    environment = {**os.environ, "SEEDS": "0 7", "PROFILE": "smoke", "PYTHONPATH": "."}
+    command = [sys.executable, *said[1:], "--dry-run", "--quiet", "reason"]
+    plan = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert plan.returncode == 0, plan.stderr
+    for name in parameters.notebooks():
+        assert f"results/smoke/{name}/seed7.json" in plan.stdout
+
+
+def test_figures_come_from_the_laptop_profile_alone(shelf, capsys):
+    with pytest.raises(ValueError, match="^results/laptop: got no figures"):
+        batch.figures()
+    seed = shelf / "results/laptop/evidence/01_true/seed0"
+    seed.mkdir(parents=True)
+    (seed / "01_new.svg").write_text("new")
+    (shelf / "results/laptop/CLAIMS.md").write_text("claims")
+    (shelf / "figures").mkdir()
+    (shelf / "figures/01_stale.svg").write_text("stale")
+    batch.figures()
+    assert [path.name for path in (shelf / "figures").iterdir()] == ["01_new.svg"]
+    assert (shelf / "CLAIMS.md").read_text() == "claims"
+
+
+def test_executed_in_place_a_notebook_is_tidy(tmp_path, capsys):
+    prints = "for k in range(3):\n    print(k, flush=True)"
+    path = notebook(tmp_path / "a.ipynb", prints=prints)
+    assert batch.execute_in_place(path) == 0
+    cells = nbformat.read(path, 4).cells
+    assert cells[1].outputs[0].text == "0\n1\n2\n" and len(cells[1].outputs) == 1
+    assert "execution" not in cells[1].metadata
+    path = notebook(tmp_path / "b.ipynb", wrong="1/0")
+    assert batch.execute_in_place(path) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_tidy_takes_widgets_out(tmp_path):
+    path = notebook(tmp_path / "a.ipynb", cell="x")
+    content = nbformat.read(path, 4)
+    widget = new_output("display_data", {"text/plain": "VBox"}, metadata={"tags": ["widget"]})
+    content.cells[1].outputs = [widget, new_output("stream", name="stdout", text="kept")]
+    content.metadata["widgets"] = {"state": {}}
+    nbformat.write(content, path)
+    batch.tidy(path)
+    tidied = nbformat.read(path, 4)
+    assert [output.output_type for output in tidied.cells[1].outputs] == ["stream"]
+    assert list(tidied.metadata) == ["kernelspec"]
+
+
+def test_the_record_is_json_with_the_parameters(shelf):
+    assert batch.run("evidence/01_true", "laptop", "5") == 0
+    record = json.loads((shelf / "results/laptop/evidence/01_true/seed5.json").read_text())
+    assert record["parameters"]["seed"] == 5
