@@ -23,43 +23,27 @@ TIE = 1e-12  # closer cosines are equal: more than float64 rounds, less than flo
 ONE_THREAD = 2**22  # numbers; in smaller probes, threads that wait for each other cost 70 times
 
 
-def retrieval_hits(a, b, k=1):
-    """Is b_i among the k rows of b most similar to a_i? One value in [0, 1] per query, (n,).
+def recall_at_k(a, b, k=1):
+    """Recall@k: how often b_i is among the k rows of b most similar to a_i; chance is k / n.
 
     a, b (n, d) by cosine; where k >= n every query hits. With g rows more similar to a_i than b_i
-    is, and t others tied with it, the value is clip((k - g) / (t + 1), 0, 1).
+    is, and t others tied with it, query i counts clip((k - g) / (t + 1), 0, 1).
     """
     k = check_int("k", k)
     a, b = map(_unit_rows, _pair(a, b, same_width=True))
-    closer, tied = _rivals(a, b, torch.full_like(a[:, 0], TIE))
-    return ((k - closer) / (tied + 1)).clamp(0, 1).cpu().numpy()
-
-
-def recall_at_k(a, b, k=1):
-    """Recall@k both ways, (a finds b, b finds a): means of `retrieval_hits`; chance is k / n."""
-    return float(retrieval_hits(a, b, k).mean()), float(retrieval_hits(b, a, k).mean())
+    hits = 0.0
+    for start in range(0, len(a), BLOCK):
+        similarity = a[start : start + BLOCK] @ b.T
+        partner = similarity.diagonal(start)[:, None]  # of the same product as its rivals
+        closer = (similarity > partner + TIE).sum(1).double()
+        tied = (similarity >= partner - TIE).sum(1) - closer - 1
+        hits += ((k - closer) / (tied + 1)).clamp(0, 1).sum().item()
+    return hits / len(a)
 
 
 def mean_recall_at_1(a, b):
     """MeanR@1, the mean of Recall@1 both ways (SOTAlign sec. 6); chance is 1 / n. a, b (n, d)."""
-    return float(np.mean(recall_at_k(a, b)))
-
-
-def foscttm(a, b):
-    """Fraction of samples closer than the true match, over both ways; 0 is perfect, 0.5 is chance.
-
-    a, b (n, d), n >= 2, by Euclidean distance as they are: normalise first where cosines are meant.
-    Of the n - 1 others a closer one counts 1, a tied one 1/2; some authors divide by n instead.
-    """
-    a, b = _pair(a, b, low=2, same_width=True)
-    centre = (a.mean(0) + b.mean(0)) / 2  # distances stay, cancellation goes
-    a, b = a - centre, b - centre
-    half_a, half_b = (a**2).sum(1) / 2, (b**2).sum(1) / 2
-    fractions = []
-    for x, y, half in ((a, b, half_b), (b, a, half_a)):  # |x - y|^2 = |x|^2 - 2 (x.y - half)
-        closer, tied = _rivals(x, y, 2 * TIE * (half_a + half_b), half)
-        fractions.append((closer + tied / 2).mean().item() / (len(a) - 1))
-    return float(np.mean(fractions))
+    return (recall_at_k(a, b) + recall_at_k(b, a)) / 2
 
 
 def linear_cka(a, b, unbiased=False):
@@ -183,18 +167,6 @@ def _pair(a, b, low=1, same_width=False):
 def _unit_rows(x):
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / torch.where(length > 0, length, 1.0)
-
-
-def _rivals(x, y, tolerance, offset=0.0):
-    """How many rows of y beat y_i for x_i by x.y - offset, and how many others tie with it."""
-    above, tied = [], []
-    for start in range(0, len(x), BLOCK):
-        score = x[start : start + BLOCK] @ y.T - offset
-        partner = score.diagonal(start)[:, None]  # of the same product, rounded as its rivals are
-        margin = tolerance[start : start + BLOCK, None]
-        above.append(torch.count_nonzero(score > partner + margin, 1))
-        tied.append(torch.count_nonzero(score >= partner - margin, 1) - above[-1] - 1)
-    return torch.cat(above).double(), torch.cat(tied).double()
 
 
 def _hsic(a, b, unbiased=False):

@@ -28,7 +28,7 @@ import torch
 from lib.losses import unit_rows
 from lib.validation import check_int, check_positive, check_tensor, invalid
 
-HISTORY = 15  # earlier iterates that Anderson acceleration looks at
+HISTORY = 16  # earlier iterates that Anderson acceleration looks at
 FAR = 30.0  # how far v may move from v0: e^30 is harmless in float32
 BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**26, "mps": 2**26}  # of rows; what a CPU's cache can hold
 BLOCK_ROWS = 128  # at least: a product of embeddings with fewer rows waits for memory
@@ -56,6 +56,7 @@ def entropic_plan(K, epsilon, *, tolerance=1e-3, max_iterations=1000):
 def klot_of_affinities(K, K_teacher, epsilon=0.05, epsilon_teacher=0.01, **limits):
     """KLOT of affinities K, K_teacher (n, m), differentiable in K; limits as in `entropic_plan`."""
     check_tensor("K_teacher", K_teacher, tuple(check_tensor("K", K).shape), like=K)
+    check_positive("epsilon_teacher", epsilon_teacher)
     v = entropic_plan(K, epsilon, **limits).v.to(K.dtype)
     T = entropic_plan(K_teacher, epsilon_teacher, **limits).plan
     # theorem 5.1: with v held fixed, the gradient of this is (P - T) / epsilon
@@ -82,10 +83,10 @@ def klot(f, g, a, b, epsilon=0.05, epsilon_teacher=0.01, *, tolerance=1e-3, max_
     check_positive("epsilon_teacher", epsilon_teacher)
     with torch.no_grad(), torch.autocast(f.device.type, enabled=False):
         per_f, per_g, per_a, per_b = (1 / torch.linalg.vector_norm(z, dim=1) for z in (f, g, a, b))
-        keep = 2 * len(f) * len(g) * f.element_size() < _free_bytes(f.device) / 2
-        like = (len(f), len(g), f, keep)
-        student = _Kernel(partial(_cosines, f, g, per_f / epsilon, per_g), *like)
-        teacher = _Kernel(partial(_cosines, a, b, per_a / epsilon_teacher, per_b), *like)
+        size = (len(f), len(g))
+        keep = 2 * math.prod(size) * f.element_size() < _free_bytes(f.device) / 2
+        student = _Kernel(partial(_cosines, f, g, per_f / epsilon, per_g), *size, f, keep)
+        teacher = _Kernel(partial(_cosines, a, b, per_a / epsilon_teacher, per_b), *size, f, keep)
         v, columns, *_ = _solve(student, "student", tolerance, max_iterations)
         _, columns_teacher, *_ = _solve(teacher, "teacher", tolerance, max_iterations)
         # KL = <T, log T> - <P, log P> + <P - T, log P> with log P = K / eps + u + v, where u meets
@@ -154,13 +155,13 @@ class _Kernel:
 
     def sweep(self, v):
         """Column sums (m,) of the plan of v; `dual` is mean(v) - mean(log sum exp(logits + v))."""
-        again = not self.keep or (v - self.v0).abs().max() > FAR
-        if again:
+        far = (v - self.v0).abs().max() > FAR
+        if far:
             self.v0 = v
         self.w = (v - self.v0).exp().to(self.sums.dtype)
         columns = torch.zeros_like(v)
         for rows, block in self.blocks:
-            if again:
+            if far or not self.keep:
                 self._exponentiate(rows, self.logits(rows, block))
             # in parts: MKL multiplies a batch with vectors on all threads, a single matrix on one
             parts = block.unflatten(0, (math.gcd(len(block), 8), -1))
@@ -217,7 +218,7 @@ def _solve(kernel, name, tolerance, max_iterations):
 def _anderson(steps, residuals):
     """The combination of steps whose residual would be least, were it linear (type II)."""
     moves, changes = torch.stack(steps).diff(dim=0), torch.stack(residuals).diff(dim=0)
-    gram = (changes @ changes.T).double().cpu()
+    gram = (changes @ changes.T).cpu().double()
     gram.diagonal().add_(1e-10 * gram.trace() + 1e-100)
-    weights = torch.linalg.solve(gram, (changes @ residuals[-1]).double().cpu())
+    weights = torch.linalg.solve(gram, (changes @ residuals[-1]).cpu().double())
     return steps[-1] - weights.to(moves) @ moves

@@ -26,8 +26,7 @@ def probe(a, b, labels):
 
 CALLS = {
     "nothing (imports and features)": nothing,
-    "recall_at_k, k=10, both ways": lambda a, b, labels: metrics.recall_at_k(a, b, 10),
-    "foscttm": lambda a, b, labels: metrics.foscttm(a, b),
+    "recall_at_k, k=10": lambda a, b, labels: metrics.recall_at_k(a, b, 10),
     "linear_cka": lambda a, b, labels: metrics.linear_cka(a, b),
     "linear_cka, unbiased": lambda a, b, labels: metrics.linear_cka(a, b, unbiased=True),
     "mutual_knn, k=10": lambda a, b, labels: metrics.mutual_knn(a, b, 10),
