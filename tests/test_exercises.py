@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
@@ -17,7 +17,8 @@ from lib import exercises
 from lib.exercises import Exercise, FunctionExercise, NotYet
 from lib.teachers import weighted_cca
 
-LESSONS = ["encoders", "trunk", "few_shots", "prices", "linear_teachers", "transport", "sotalign"]
+LESSONS = ["fisher_information", "encoders", "trunk", "few_shots", "prices"]
+LESSONS += ["linear_teachers", "transport", "sotalign"]
 
 
 def all_exercises():
@@ -518,7 +519,15 @@ def named(pictures, prompts, first=normalize, metric="cosine"):
     return cdist(pictures, class_means(prompts, first), metric).argmin(1)
 
 
+def where_believing_stops_to_pay(var_x, var_y, weighs=lambda w: w):
+    """The distance at which the squared error with Y reaches that of X alone, by bisection."""
+    w = var_x / (var_x + var_y)
+    both = 1 / (1 / var_x + 1 / var_y)
+    return optimize.brentq(lambda d: both + (weighs(w) * d) ** 2 - var_x, 0, 99)
+
+
 RIGHT = {
+    "harmless_distance": where_believing_stops_to_pay,
     "mutual_knn": common,
     "linear_cka": cka,
     "whitened_cosines": whitened,
@@ -545,6 +554,14 @@ RIGHT = {
 }
 
 WRONG = {  # exercise -> a word of the hint -> the mistake
+    "harmless_distance": {
+        "square of": lambda x, y: where_believing_stops_to_pay(x, y) ** 2,
+        "X's standard": lambda x, y: x**0.5,
+        "weight is missing": lambda *case: where_believing_stops_to_pay(*case, lambda w: 1),
+        "estimate from both": lambda x, y: (1 / x + 1 / y) ** -0.5,
+        "do not add": lambda x, y: x**0.5 + y**0.5,
+        "1 - w": lambda *case: where_believing_stops_to_pay(*case, lambda w: 1 - w),
+    },
     "mutual_knn": {
         "its own nearest": lambda A, B, k: common(A, B, k, itself=True),
         "inner product": lambda A, B, k: common(A, B, k, metric=lambda X: -X @ X.T),
@@ -794,3 +811,128 @@ def test_each_mistake_is_known_however_it_is_written(name):
         assert word in hint
         met.append(hint)
     assert sorted(met) == sorted(hints)
+
+
+# Exercises with more than one right answer
+
+
+def best_axis(I_x, v, score=lambda variance: variance):
+    """The axis of one Y of noise 1, in degrees, by Sherman and Morrison's formula."""
+    C = np.linalg.inv(I_x)
+
+    def variance(degrees):
+        u = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
+        return v @ C @ v - (v @ C @ u) ** 2 / (1 + u @ C @ u)
+
+    return min(np.arange(0, 180, 0.25), key=lambda degrees: score(variance(degrees)))
+
+
+def column(*entries):
+    return np.array(entries, float)[:, None]
+
+
+def turned_at_random(X, Y, rng):
+    return Y @ stats.ortho_group.rvs(Y.shape[1], random_state=rng)
+
+
+def noise_like(Z, rng, k=None):
+    """Gaussian noise with the spectrum of Z, along random axes; its k loudest only."""
+    axes = stats.ortho_group.rvs(Z.shape[1], random_state=rng)[:k]
+    spread = PCA().fit(Z).singular_values_[:k] / len(Z) ** 0.5
+    return rng.standard_normal((len(Z), len(axes))) * spread @ axes
+
+
+def six_of(Y, k=6, louder=1.6):
+    model = PCA(k).fit(Y)
+    return model.inverse_transform(model.transform(Y)) * louder**0.5
+
+
+def along_random_axes(Y):
+    axes = stats.ortho_group.rvs(Y.shape[1], random_state=0)[:6]
+    kept = Y @ axes.T @ axes
+    return kept * Y.std() / kept.std()
+
+
+def report(**said):
+    right = dict(a="neither", b="optimisation", c="information", d="information", e="neither")
+    return lambda: right | said
+
+
+JUDGED_RIGHT = {
+    "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
+    "look_of_y": [
+        lambda: (np.array([[0.0, 2.0], [1.0, 0.0]]), column(1, 0)),
+        lambda: ([[3, 0], [0, 1], [0, 1]], [[0, 0], [1, 0], [0, 1]]),
+    ],
+    "control": [
+        turned_at_random,
+        lambda X, Y, rng: noise_like(Y, rng),
+        lambda X, Y, rng: rng.permutation(turned_at_random(X, Y, rng)),
+    ],
+    "narrow": [
+        six_of,
+        along_random_axes,
+        lambda Y: noise_like(Y, np.random.default_rng(3), 6) * 1.25,
+    ],
+    "what_it_shows": [report()],
+}
+
+JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
+    "best_angle": {
+        "in radians": lambda *case: np.deg2rad(best_axis(*case)),
+        "direction v itself": lambda I_x, v: np.rad2deg(np.arctan2(v[1], v[0])),
+        "knows least": lambda I_x, v: np.rad2deg(np.arctan2(*np.linalg.eigh(I_x)[1][::-1, 0])),
+        "lowers the variance least": lambda *case: best_axis(*case, score=lambda v: -v),
+        "at the best one": lambda *case: best_axis(*case) + 20,
+    },
+    "look_of_y": {
+        "shapes are": lambda: (np.ones((3, 2)), np.ones((2, 1))),
+        "too much": lambda: (np.array([[0, 0.01], [1, 0]]), column(1, 0)),
+        "keeps a part": lambda: (np.array([[0, 2.0], [1, 0]]), column(1, 0.5)),
+        "does not help": lambda: (np.array([[0, 2.0], [0, 0]]), column(1, 0)),
+    },
+    "control": {
+        "the shape": lambda X, Y, rng: turned_at_random(X, Y, rng)[:-1],
+        "knows X's directions": lambda X, Y, rng: X * (Y.std() / X.std()),
+        "a new order of the rows": lambda X, Y, rng: rng.permutation(Y),
+        "times that of Y": lambda X, Y, rng: turned_at_random(X, Y, rng) / 4,
+        "white noise is round": lambda X, Y, rng: Y.std() * rng.standard_normal(Y.shape),
+    },
+    "narrow": {
+        "the shape": lambda Y: PCA(6).fit_transform(Y),
+        "loud in 15": lambda Y: Y * 6 / 15,
+        "loud in 5": lambda Y: six_of(Y, 5, 3),
+        "times that of Y": lambda Y: six_of(Y, louder=1),
+    },
+    "what_it_shows": {
+        "keys a, b, c": lambda: {"a": "neither"},
+        "accepted": report(c="knowledge"),
+        "could the curve cross": report(a="optimisation"),
+        "rotated Y knows nothing": report(b="information"),
+        "stays for ever": report(c="optimisation"),
+        "nothing was trained": report(d="neither"),
+        "go away with more updates": report(e="optimisation"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", JUDGED_RIGHT)
+def test_every_right_answer_of_a_judged_exercise_passes(name, capsys):
+    for answer in JUDGED_RIGHT[name]:
+        EXERCISES[name](answer)
+        assert capsys.readouterr().out.startswith(f"right: {name}")
+
+
+@pytest.mark.parametrize("name", JUDGED_WRONG)
+def test_each_mistake_of_a_judged_exercise_has_its_own_hint(name):
+    met = []
+    for word, answer in JUDGED_WRONG[name].items():
+        hint = hint_of(EXERCISES[name], answer)
+        assert word in hint
+        met.append(hint)
+    assert len(set(met)) == len(met)
+
+
+def test_every_exercise_has_its_tests():
+    assert RIGHT.keys() | JUDGED_RIGHT.keys() == EXERCISES.keys()
+    assert JUDGED_RIGHT.keys() == JUDGED_WRONG.keys()

@@ -30,7 +30,8 @@ def _judge_angle(best_angle):
     ]
     for I_x, v in cases:
         angle = float(best_angle(I_x, v))
-        best = _ANGLES[np.argmin([_variance(degrees, I_x, v) for degrees in _ANGLES])]
+        variances = [_variance(degrees, I_x, v) for degrees in _ANGLES]
+        best, worst = _ANGLES[np.argmin(variances)], _ANGLES[np.argmax(variances)]
         long_axis = np.linalg.eigh(I_x)[1][:, 0]  # of X's ellipse, where it knows least
         if _apart(angle, best) <= 1:
             continue
@@ -42,7 +43,7 @@ def _judge_angle(best_angle):
         if _apart(angle, _degrees(long_axis)) <= 1:
             hint = "this is where X knows least, whatever v is. Does v need just that?"
             return "long axis", hint, "Minimise v' inv(I_x + u u') v over the angle of u."
-        if _apart(angle, best + 90) <= 2:
+        if _apart(angle, worst) <= 1:
             hint = "this axis lowers the variance least."
             return "worst", hint, "np.argmin of the variances, not np.argmax."
         reached, least = _variance(angle, I_x, v), _variance(best, I_x, v)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: the control that decides, a worthless Y, and reading a report."""
+"""Exercises of lesson 02: a Y that knows nothing, one that does nothing, reading reports."""
 
 import numpy as np
 
@@ -48,38 +48,35 @@ def _judge_control(control):
     return "As loud as Y in as many directions, and none of them is where it was."
 
 
-def _judge_worthless(worthless_angle):
-    for root in (15.3, 62.1, 3.7):
-        calls = []
-
-        def gain(angle, root=root, calls=calls):
-            calls.append(angle)
-            return np.cos(np.deg2rad(angle)) - np.cos(np.deg2rad(root))
-
-        angle = float(worthless_angle(gain))
-        if len(calls) > 15:
-            hint = f"you called gain {len(calls)} times, at most 15 are allowed."
-            return "calls", hint, "Halve an interval: each call tells on which side the angle is."
-        if abs(angle - root) > 1.5:
-            hint = f"you say {angle:.1f} degrees, and there the gain is {gain(angle):+.3f}."
-            return "wrong", hint, "The gain falls: where it is positive, the angle lies further up."
-        if abs(angle - root) > 0.1:
-            hint = f"close: you are {abs(angle - root):.2f} degrees off, a tenth is asked."
-            return "coarse", hint, "Go on halving until the interval is shorter than 0.1."
-    return None
+def _judge_narrow(narrow):
+    _, Y = _data(np.random.default_rng(0))
+    made = np.asarray(narrow(Y), dtype=float)
+    if made.shape != Y.shape:
+        hint = f"the shape is {made.shape}, it should be that of Y, {Y.shape}."
+        return "shape", hint, "Six directions, but still 50 numbers: project, then go back."
+    loud, wanted = _spectrum(made), _spectrum(Y)
+    n_loud = int((loud > 0.01 * loud[0]).sum())
+    if n_loud != 6:
+        hint = f"it is loud in {n_loud} directions, six are asked."
+        return "directions", hint, "The rows of Vh in an SVD of Y are its directions."
+    if not 0.8 < loud.sum() / wanted.sum() < 1.25:
+        hint = f"its total variance is {loud.sum() / wanted.sum():.2f} times that of Y."
+        return "loudness", hint, "A quieter Y could fail for being quiet. Multiply it up."
+    return "As loud as Y, in six directions."
 
 
 def _judge_reading(what_it_shows):
-    right = dict(a="neither", b="optimisation", c="information", d="information")
+    right = dict(a="neither", b="optimisation", c="information", d="information", e="neither")
     why = dict(
         a="one moment and no control: could the curve cross later?",
         b="a rotated Y knows nothing and does as well. What is then the cause?",
         c="the gain stays for ever, and it needs Y as it is.",
         d="nothing was trained here, so no training could be the cause.",
+        e="would it go away with more updates? And what of Y does a rotation leave?",
     )
     said = what_it_shows()
     if not isinstance(said, dict) or set(said) != set(right):
-        return "keys", "return a dict with the keys a, b, c and d.", "Each with one of three words."
+        return "keys", "return a dict with the keys a, b, c, d and e.", "Each with one word."
     for key in right:
         if said[key] not in ("information", "optimisation", "neither"):
             hint = f"{key}: got {said[key]!r}, accepted: information, optimisation or neither."
@@ -90,5 +87,5 @@ def _judge_reading(what_it_shows):
 
 
 control = Exercise("control", _judge_control, ("X", "Y", "rng"))
-worthless_angle = Exercise("worthless_angle", _judge_worthless, ("gain",))
+narrow = Exercise("narrow", _judge_narrow, ("Y",))
 what_it_shows = Exercise("what_it_shows", _judge_reading)
