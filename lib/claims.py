@@ -113,13 +113,13 @@ class Shown:
         self.claim = claim
 
     def __repr__(self):
-        mark = HOLDS if self.claim["holds"] else f"{FAILS} does not hold in this run:"
+        mark = HOLDS if self.claim["holds"] else f"{FAILS} not shown by this run:"
         return f"{mark} {self.claim['sentence']}: {measured(self.claim)} ({self.claim['id']})"
 
     def _repr_html_(self):
         text = {name: escape(str(value)) for name, value in self.claim.items()}
         mark, colour = (HOLDS, "#00755e") if self.claim["holds"] else (FAILS, "#b01e2e")
-        note = "" if self.claim["holds"] else "<em>Not with the parameters of this run.</em> "
+        note = "" if self.claim["holds"] else "<em>Not shown by this run:</em> "
         return (
             f'<div style="border-left: 4px solid {colour}; padding: 2px 10px; max-width: 60em">'
             f"<strong>{mark}</strong> {note}{text['sentence']}.<br>"

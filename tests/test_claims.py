@@ -43,9 +43,9 @@ def test_a_false_claim_stops_nothing_and_says_so(tmp_path, shown):
     claim = claims(tmp_path / "run.json")
     claim("00.wrong", "one is <two>", 1, (0.9, 1.1), number="one", expected=2)
     claim("00.right", "one is one", 1, number="one", holds=True)
-    assert repr(shown[0]).startswith("✗ does not hold in this run: one is <two>")
+    assert repr(shown[0]).startswith("✗ not shown by this run: one is <two>")
     html = format_display_data(shown[0])[0]["text/html"]
-    assert "Not with the parameters of this run" in html
+    assert "Not shown by this run" in html
     assert "one is &lt;two&gt;" in html
     record = json.loads((tmp_path / "run.json").read_text())
     assert [c["holds"] for c in record["claims"]] == [False, True]

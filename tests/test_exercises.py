@@ -868,6 +868,10 @@ JUDGED_RIGHT = {
         turned_at_random,
         lambda X, Y, rng: noise_like(Y, rng),
         lambda X, Y, rng: rng.permutation(turned_at_random(X, Y, rng)),
+        lambda X, Y, rng: (
+            rng.standard_normal((len(Y), 15)) @ rng.standard_normal((15, 50))
+            + 0.3 * rng.standard_normal(Y.shape)
+        ),
     ],
     "narrow": [
         six_of,
@@ -887,16 +891,16 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
     },
     "look_of_y": {
         "shapes are": lambda: (np.ones((3, 2)), np.ones((2, 1))),
-        "too much": lambda: (np.array([[0, 0.01], [1, 0]]), column(1, 0)),
-        "keeps a part": lambda: (np.array([[0, 2.0], [1, 0]]), column(1, 0.5)),
-        "does not help": lambda: (np.array([[0, 2.0], [0, 0]]), column(1, 0)),
+        "by its block": lambda: (np.array([[0, 0.01], [1, 0]]), column(1, 0)),
+        "a part of its promise": lambda: (np.array([[0, 2.0], [1, 0]]), column(1, 0.5)),
+        "not even by 1 %": lambda: (np.array([[0, 2.0], [0, 0]]), column(1, 0)),
     },
     "control": {
         "the shape": lambda X, Y, rng: turned_at_random(X, Y, rng)[:-1],
         "knows X's directions": lambda X, Y, rng: X * (Y.std() / X.std()),
         "a new order of the rows": lambda X, Y, rng: rng.permutation(Y),
         "times that of Y": lambda X, Y, rng: turned_at_random(X, Y, rng) / 4,
-        "white noise is round": lambda X, Y, rng: Y.std() * rng.standard_normal(Y.shape),
+        "in 50 directions": lambda X, Y, rng: Y.std() * rng.standard_normal(Y.shape),
     },
     "narrow": {
         "the shape": lambda Y: PCA(6).fit_transform(Y),

@@ -126,7 +126,12 @@ class FunctionExercise(Exercise):
             return hint, hint, "Look for a division by zero, or the logarithm of a number <= 0."
         wrong = [i for i in range(len(right)) if not _same(yours[i], right[i])]
         smallest = min(wrong, key=lambda i: sum(map(np.size, self.cases[i])))
-        hint = f"in the smallest wrong case {_contrast(yours[smallest], right[smallest])}."
+        arguments = [
+            f"{name} = {value}" for name, value in zip(self.parameters, self.cases[smallest])
+        ]
+        given = f", {', '.join(arguments)}," if all(map(np.isscalar, self.cases[smallest])) else ""
+        values = _contrast(yours[smallest], right[smallest])
+        hint = f"in the smallest wrong case{given} {values}."
         place = f"checks.{self.name}.cases[{smallest}]"
         return hint, hint, f"The arguments of this case are {place}: go through it step by step."
 

@@ -67,15 +67,15 @@ def _judge_look(look_of_y):
     e1, e2 = np.eye(2)
     promised, true = left(lg.block_information, e2), left(lg.efficient_information, e2)
     if promised > 0.5:
-        hint = f"the block promises {promised:.0%} of the variance along direction 2: too much."
-        return "promise", hint, "Y has to show direction 2: make its column of B_c longer."
+        hint = f"by its block, {promised:.0%} of the variance along direction 2 would be left."
+        return "promise", hint, "At most half: make the column of direction 2 in B_c longer."
     if true < 0.999:
-        hint = f"along direction 2 Y keeps a part of its promise: {true:.1%} of the variance left."
+        hint = f"Y keeps a part of its promise: along direction 2 {true:.1%} is left, in truth."
         return "gives", hint, "The column of direction 2 must lie within the columns of B_y."
     if left(lg.efficient_information, e1) > 0.99:
-        hint = "along direction 1 Y does not help."
+        hint = "along direction 1 Y does not lower the variance, not even by 1 %."
         return "useless", hint, "Add a number that shows direction 1 and nothing private."
-    return f"The block promises {promised:.1%} of the variance, and {true:.0%} is left."
+    return f"By its block {promised:.1%} of the variance would be left. In truth {true:.0%} is."
 
 
 def _distance(var_x, var_y):

@@ -20,6 +20,11 @@ def _spectrum(Z):
     return np.linalg.eigvalsh(np.cov(Z.T))[::-1]
 
 
+def _n_loud(Z):
+    spectrum = _spectrum(Z)
+    return int((spectrum > 0.01 * spectrum[0]).sum())
+
+
 def _overlap(Z, other, k):
     """Share of the k loudest directions of `other` that lies in those of Z; 1 is all."""
     axes = [np.linalg.svd(z - z.mean(0), full_matrices=False)[2][:k] for z in (Z, other)]
@@ -38,13 +43,13 @@ def _judge_control(control):
     if _overlap(made, Y, 15) > 0.9:
         hint = "these are still Y's own directions (a new order of the rows changes nothing)."
         return "Y", hint, "No row was ever paired. Move the directions, not the rows."
-    loud, wanted = _spectrum(made), _spectrum(Y)
-    if not 0.8 < loud.sum() / wanted.sum() < 1.25:
-        hint = f"its variance is {loud.sum() / wanted.sum():.2f} times that of Y."
+    louder = made.var(0).sum() / Y.var(0).sum()
+    if not 0.8 < louder < 1.25:
+        hint = f"its variance is {louder:.2f} times that of Y."
         return "loudness", hint, "Louder data have larger gradients: keep the scale of Y."
-    if (loud[:15] < 0.7 * wanted[:15]).any():
-        hint = "it is as loud as Y in all, but not in fifteen directions (white noise is round)."
-        return "round", hint, "A rotation moves directions and leaves the spectrum as it is."
+    if _n_loud(made) != 15:
+        hint = f"it is as loud as Y in all, but in {_n_loud(made)} directions; Y is loud in 15."
+        return "directions", hint, "A rotation moves directions and leaves the spectrum as it is."
     return "As loud as Y in as many directions, and none of them is where it was."
 
 
@@ -54,13 +59,12 @@ def _judge_narrow(narrow):
     if made.shape != Y.shape:
         hint = f"the shape is {made.shape}, it should be that of Y, {Y.shape}."
         return "shape", hint, "Six directions, but still 50 numbers: project, then go back."
-    loud, wanted = _spectrum(made), _spectrum(Y)
-    n_loud = int((loud > 0.01 * loud[0]).sum())
-    if n_loud != 6:
-        hint = f"it is loud in {n_loud} directions, six are asked."
+    if _n_loud(made) != 6:
+        hint = f"it is loud in {_n_loud(made)} directions, six are asked."
         return "directions", hint, "The rows of Vh in an SVD of Y are its directions."
-    if not 0.8 < loud.sum() / wanted.sum() < 1.25:
-        hint = f"its total variance is {loud.sum() / wanted.sum():.2f} times that of Y."
+    louder = made.var(0).sum() / Y.var(0).sum()
+    if not 0.8 < louder < 1.25:
+        hint = f"its total variance is {louder:.2f} times that of Y."
         return "loudness", hint, "A quieter Y could fail for being quiet. Multiply it up."
     return "As loud as Y, in six directions."
 
@@ -82,7 +86,7 @@ def _judge_reading(what_it_shows):
             hint = f"{key}: got {said[key]!r}, accepted: information, optimisation or neither."
             return f"word {key}", hint, "As strings, in lower case."
         if said[key] != right[key]:
-            return key, f"look at {key} again: {why[key]}", f"It is not {said[key]}."
+            return key, f"look at {key} again: {why[key]}", f"The word is not {said[key]!r}."
     return None
 
 
