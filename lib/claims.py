@@ -121,6 +121,7 @@ class Shown:
         mark, colour = (HOLDS, "#00755e") if self.claim["holds"] else (FAILS, "#b01e2e")
         note = "" if self.claim["holds"] else "<em>Not shown by this run:</em> "
         return (
+            "<!-- a finding -->\n"  # what JupyterLab shows in place of a folded output
             f'<div style="border-left: 4px solid {colour}; padding: 2px 10px; max-width: 60em">'
             f"<strong>{mark}</strong> {note}{text['sentence']}.<br>"
             f"<small>{escape(measured(self.claim))} · {text['paper']} · {text['id']}</small></div>"

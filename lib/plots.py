@@ -90,7 +90,8 @@ def show(figure, name, caption, out=""):
         write_atomically(Path(out).with_suffix("") / f"{name}.svg", buffer.getvalue())
     png, width = _png(figure)
     plt.close(figure)
-    bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": caption}
+    # JupyterLab shows the text in place of a folded output: it must not give the picture away
+    bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": f"picture {name}"}
     display(bundle, raw=True, metadata={"image/png": {"alt": caption, "width": width}})
     display(HTML(f"<p><small><em>{escape(caption)}</em></small></p>"))
 
