@@ -27,14 +27,14 @@ lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 	@cd notebooks && $(PY) -m jupyterlab $(OPTIONS)
 
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
-	@$(PY) -m lib.batch reproduce
+	@$(PY) batch.py reproduce
 
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
-	@$(PY) -m lib.batch figures
+	@$(PY) batch.py figures
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
-	@$(PY) -m lib.batch notebooks
+	@$(PY) batch.py notebooks
 
 test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evidence run small
 	@$(PY) -m ruff check && $(PY) -m ruff format --check

@@ -33,7 +33,7 @@ rule run:
         "results/{profile}/{notebook}/seed{seed}.ipynb",  # a failed notebook stays here for reading
     threads: 1  # nothing but timings depends on the number of cores; as many notebooks run at once
     shell:
-        "exec {sys.executable} -m lib.batch run {wildcards.notebook} {wildcards.profile} {wildcards.seed}"
+        "exec {sys.executable} batch.py run {wildcards.notebook} {wildcards.profile} {wildcards.seed}"
 
 
 rule ledger:
@@ -42,4 +42,4 @@ rule ledger:
     output:
         "results/{profile}/CLAIMS.md",
     shell:
-        "{sys.executable} -m lib.batch ledger {wildcards.profile}"
+        "{sys.executable} batch.py ledger {wildcards.profile}"

@@ -20,11 +20,10 @@ pretraining      encoders trained, each on its own split, and what they make of 
 networks         networks around a shared trunk
 uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
-claims           what a notebook finds, judged, shown, recorded; the ledger
+claims           what a notebook finds, judged, shown, recorded
 parameters       a notebook's parameters, checked; profiles
 plots            one style, captions, sliders
 drawings         the drawings that explain
-batch            notebooks in batch, with limits
 
 lib.exercises holds the checks of the exercises, a file per lesson.
 """

@@ -1,11 +1,11 @@
-"""What a notebook finds: judged, shown as people read it, recorded; and the ledger of all runs.
+"""What a notebook finds: judged, shown as people read it, recorded.
 
     claim = Claims("01_information", p)
     claim("01.theorem-1", "With Y the variance falls to the predicted share", ratio, (low, high),
           number="variance with Y over variance without", paper="UML Theorem 1", expected=theory)
 
 A claim that does not hold never stops a notebook: a reader who changes a parameter sees that this
-finding is gone, and reads on. Batch runs (lib.batch) read the record and fail where it is false.
+finding is gone, and reads on. Batch runs (batch.py) read the record and fail where it is false.
 """
 
 import importlib.metadata
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 from IPython.display import display
-from scipy import stats
 
 from lib.validation import invalid
 
@@ -138,52 +137,6 @@ def measured(claim):
 
 def _number(value):
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
-
-
-def ledger(records):
-    """CLAIMS.md: a table per notebook, from the JSON records of its runs with one or more seeds.
-
-    With several seeds a value is the mean over them, with its 95 % Student interval; a claim holds
-    where it held with every seed.
-    """
-    lines = [
-        "# Ledger of claims",
-        "",
-        "Every claim of the evidence notebooks, as `make reproduce` measured it and `make figures`"
-        " wrote it here. Intervals are those of the run where there is one seed, else 95 % over"
-        " seeds. *Paper* names the item that a claim speaks of. Do not edit by hand.",
-    ]
-    for notebook in sorted({record["notebook"] for record in records}):
-        runs = [record for record in records if record["notebook"] == notebook]
-        seeds = ", ".join(str(run["parameters"]["seed"]) for run in runs)
-        link = f"[{notebook}](notebooks/evidence/{notebook}.ipynb)"
-        lines += ["", f"## {link}", "", f"Seeds: {seeds}.", ""]
-        lines += ["| | id | claim | measured | paper |", "|---|---|---|---|---|"]
-        for id in [claim["id"] for claim in runs[0]["claims"]]:
-            same = [claim for run in runs for claim in run["claims"] if claim["id"] == id]
-            claim = _combined(same)
-            mark = HOLDS if claim["holds"] else FAILS
-            anchor = f'<a id="{id}"></a>`{id}`'
-            cells = [mark, anchor, claim["sentence"], measured(claim), claim["paper"]]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _combined(claims):
-    """One claim out of the same claim of several seeds."""
-    if len(claims) == 1:
-        return claims[0]
-    values = np.array([claim["value"] for claim in claims])
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    interval = [values.mean() - half, values.mean() + half]
-    same_theory = len({claim["expected"] for claim in claims}) == 1
-    return {
-        **claims[0],
-        "value": values.mean(),
-        "interval": interval,
-        "expected": claims[0]["expected"] if same_theory else None,
-        "holds": all(claim["holds"] for claim in claims),
-    }
 
 
 def write_atomically(path, content):

@@ -1,7 +1,8 @@
-"""Batch runs end: with a result, or with one line that says where and why."""
+"""Batch runs end: with a result, or with one line that says where and why. The ledger of them."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from lib import batch, parameters
+import batch
+from lib import parameters
 
 ROOT = Path(__file__).parent.parent
 CLAIM = """
@@ -86,11 +88,17 @@ def test_a_bad_parameter_is_one_line(tmp_path):
     )
 
 
+def lay_out(folder, *parts):
+    """The batch tool in a folder of its own, with links to parts of the repository beside it."""
+    shutil.copy(ROOT / "batch.py", folder)  # Python would look beside what a link points to
+    for part in parts:
+        (folder / part).symlink_to(ROOT / part)
+
+
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """A folder with the batch system and notebooks of its own: a true claim and a profile."""
-    for name in ("lib", "Snakefile"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    lay_out(tmp_path, "lib", "Snakefile")
     profiles = tmp_path / "notebooks" / "profiles"
     profiles.mkdir(parents=True)
     for profile in ("laptop", "smoke"):
@@ -128,8 +136,8 @@ def test_a_notebook_without_a_record_fails(shelf, capsys):
 
 
 def reproduce(seeds="0", profile="laptop", *options):
-    command = [sys.executable, "-m", "lib.batch", "reproduce", *options]
-    environment = {**os.environ, "SEEDS": seeds, "PROFILE": profile, "PYTHONPATH": "."}
+    command = [sys.executable, "batch.py", "reproduce", *options]
+    environment = {**os.environ, "SEEDS": seeds, "PROFILE": profile}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -152,8 +160,8 @@ def test_the_grid_runs_what_is_missing_and_gathers_the_ledger(shelf):
 def test_after_a_kill_the_same_command_goes_on_and_two_at_once_are_refused(shelf):
     wait = "import time; time.sleep(30)\n"
     slow = notebook(shelf / "notebooks" / "02_slow.ipynb", claim=wait)
-    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop", "PYTHONPATH": "."}
-    command = [sys.executable, "-m", "lib.batch", "reproduce"]
+    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop"}
+    command = [sys.executable, "batch.py", "reproduce"]
     first = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -194,8 +202,7 @@ def test_the_grid_refuses_in_one_line(shelf, seeds, profile, words):
 )
 @pytest.mark.parametrize("name", ["SEEDS", "PROFILE"])
 def test_nothing_in_seeds_or_profile_is_executed(name, value, tmp_path):
-    for part in ("lib", "Snakefile", "notebooks", "Makefile"):
-        (tmp_path / part).symlink_to(ROOT / part)
+    lay_out(tmp_path, "lib", "Snakefile", "notebooks", "Makefile")
     ready = ["-o", f"{sys.prefix}/.ready-grid", f"VENV={sys.prefix}"]
     command = ["make", *ready, "reproduce", f"{name}={value}"]
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -207,10 +214,9 @@ def test_make_reproduce_plans_every_notebook(tmp_path):
     """What the user runs, as `make -n` says it, with --dry-run behind it."""
     make = ["make", "-n", "-o", ".venv/.ready-grid", "reproduce"]
     said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True).stdout.split()
-    assert said[1:] == ["-m", "lib.batch", "reproduce"]
-    for part in ("lib", "Snakefile", "notebooks"):
-        (tmp_path / part).symlink_to(ROOT / part)
-    environment = {**os.environ, "SEEDS": "0 7", "PROFILE": "smoke", "PYTHONPATH": "."}
+    assert said[1:] == ["batch.py", "reproduce"]
+    lay_out(tmp_path, "lib", "Snakefile", "notebooks")
+    environment = {**os.environ, "SEEDS": "0 7", "PROFILE": "smoke"}
     command = [sys.executable, *said[1:], "--dry-run", "--quiet", "reason"]
     plan = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert plan.returncode == 0, plan.stderr
@@ -261,3 +267,28 @@ def test_the_record_is_json_with_the_parameters(shelf):
     assert batch.run("evidence/01_true", "laptop", "5") == 0
     record = json.loads((shelf / "results/laptop/evidence/01_true/seed5.json").read_text())
     assert record["parameters"]["seed"] == 5
+
+
+def record(seed, value, holds=True, expected=1.0):
+    claim = dict(id="00.a", sentence="a | b", number="it", paper="eq. 1", value=value)
+    claim |= dict(interval=[0.0, 2.0], expected=expected, holds=holds, exact=False)
+    return dict(notebook="00_test", parameters=dict(seed=seed), claims=[claim])
+
+
+def test_the_ledger_of_one_run_is_its_claims():
+    text = batch.ledger([record(0, 1.25)])
+    assert '<a id="00.a"></a>`00.a`' in text
+    assert "| ✓ |" in text
+    assert "a \\| b" in text
+    assert "it 1.25 (interval 0 to 2), theory 1" in text
+    assert "Seeds: 0." in text
+
+
+def test_more_seeds_narrow_the_ledger_and_one_false_run_makes_a_claim_false():
+    values = [1.0, 1.2, 1.4]
+    text = batch.ledger([record(s, v) for s, v in enumerate(values)])
+    half = 4.302653 * 0.2 / 3**0.5  # Student's t with two degrees of freedom
+    assert f"it 1.2 (interval {1.2 - half:.3g} to {1.2 + half:.3g}), theory 1" in text
+    assert "Seeds: 0, 1, 2." in text
+    assert "| ✗ |" in batch.ledger([record(0, 1.0), record(1, 1.2, holds=False), record(2, 1.1)])
+    assert "theory" not in batch.ledger([record(0, 1.0), record(1, 1.2, expected=3.0)])

@@ -7,7 +7,7 @@ import pytest
 from IPython.core.formatters import format_display_data
 
 from lib import claims as room
-from lib.claims import Claims, ledger, write_atomically
+from lib.claims import Claims, write_atomically
 from lib.parameters import check_parameters
 
 
@@ -111,28 +111,3 @@ def test_a_full_disk_names_the_folder_and_leaves_no_partial_file(tmp_path, monke
     assert str(tmp_path) in str(error.value)
     assert "No space left on device" in str(error.value)
     assert list(tmp_path.iterdir()) == []
-
-
-def record(seed, value, holds=True, expected=1.0):
-    claim = dict(id="00.a", sentence="a | b", number="it", paper="eq. 1", value=value)
-    claim |= dict(interval=[0.0, 2.0], expected=expected, holds=holds, exact=False)
-    return dict(notebook="00_test", parameters=dict(seed=seed), claims=[claim])
-
-
-def test_the_ledger_of_one_run_is_its_claims():
-    text = ledger([record(0, 1.25)])
-    assert '<a id="00.a"></a>`00.a`' in text
-    assert "| ✓ |" in text
-    assert "a \\| b" in text
-    assert "it 1.25 (interval 0 to 2), theory 1" in text
-    assert "Seeds: 0." in text
-
-
-def test_more_seeds_narrow_the_ledger_and_one_false_run_makes_a_claim_false():
-    values = [1.0, 1.2, 1.4]
-    text = ledger([record(s, v) for s, v in enumerate(values)])
-    half = 4.302653 * 0.2 / 3**0.5  # Student's t with two degrees of freedom
-    assert f"it 1.2 (interval {1.2 - half:.3g} to {1.2 + half:.3g}), theory 1" in text
-    assert "Seeds: 0, 1, 2." in text
-    assert "| ✗ |" in ledger([record(0, 1.0), record(1, 1.2, holds=False), record(2, 1.1)])
-    assert "theory" not in ledger([record(0, 1.0), record(1, 1.2, expected=3.0)])

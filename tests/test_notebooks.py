@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from lib import batch
+import batch
 from lib.parameters import NOTEBOOKS, notebooks, profile_parameters
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from lib.batch import execute
+from batch import execute
 from lib.parameters import notebooks
 
 FAKE_RUNS = """

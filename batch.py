@@ -1,10 +1,10 @@
 """Notebooks in batch: one through papermill with limits, all of them through Snakemake.
 
-    python -m lib.batch reproduce                     the grid of PROFILE and SEEDS
-    python -m lib.batch run <notebook> <profile> <seed>   one run, the rule of the Snakefile
-    python -m lib.batch ledger <profile>              the claims of a profile's runs, gathered
-    python -m lib.batch figures                       figures/ and CLAIMS.md out of results/laptop
-    python -m lib.batch notebooks [<path> ...]        the committed notebooks, executed in place
+    python batch.py reproduce                         the grid of PROFILE and SEEDS
+    python batch.py run <notebook> <profile> <seed>   one run, the rule of the Snakefile
+    python batch.py ledger <profile>                  the claims of a profile's runs, gathered
+    python batch.py figures                           figures/ and CLAIMS.md out of results/laptop
+    python batch.py notebooks [<path> ...]            the committed notebooks, executed in place
 
 Nothing waits for ever: a cell and a run have a limit in seconds; what a limit or a dead kernel
 stopped is tried once more. A failure is one line: the notebook, the cell, what came.
@@ -20,10 +20,12 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
+from scipy import stats
 
-from lib.claims import FAILS, ledger, measured, write_atomically
+from lib.claims import FAILS, HOLDS, measured, write_atomically
 from lib.parameters import ParameterError, notebooks, profile_parameters
 
 LIMITS = {"smoke": (120, 600), "laptop": (600, 1800)}  # seconds per cell, per run
@@ -114,6 +116,52 @@ def gather(profile):
     paths = sorted(Path("results", profile, "evidence").glob("*/seed*.json"))
     records = [json.loads(path.read_text()) for path in paths if ".failed" not in path.suffixes]
     write_atomically(Path("results", profile, "CLAIMS.md"), ledger(records))
+
+
+def ledger(records):
+    """CLAIMS.md: a table per notebook, from the JSON records of its runs with one or more seeds.
+
+    With several seeds a value is the mean over them, with its 95 % Student interval; a claim holds
+    where it held with every seed.
+    """
+    lines = [
+        "# Ledger of claims",
+        "",
+        "Every claim of the evidence notebooks, as `make reproduce` measured it and `make figures`"
+        " wrote it here. Intervals are those of the run where there is one seed, else 95 % over"
+        " seeds. *Paper* names the item that a claim speaks of. Do not edit by hand.",
+    ]
+    for notebook in sorted({record["notebook"] for record in records}):
+        runs = [record for record in records if record["notebook"] == notebook]
+        seeds = ", ".join(str(run["parameters"]["seed"]) for run in runs)
+        link = f"[{notebook}](notebooks/evidence/{notebook}.ipynb)"
+        lines += ["", f"## {link}", "", f"Seeds: {seeds}.", ""]
+        lines += ["| | id | claim | measured | paper |", "|---|---|---|---|---|"]
+        for id in [claim["id"] for claim in runs[0]["claims"]]:
+            same = [claim for run in runs for claim in run["claims"] if claim["id"] == id]
+            claim = _combined(same)
+            mark = HOLDS if claim["holds"] else FAILS
+            anchor = f'<a id="{id}"></a>`{id}`'
+            cells = [mark, anchor, claim["sentence"], measured(claim), claim["paper"]]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _combined(claims):
+    """One claim out of the same claim of several seeds."""
+    if len(claims) == 1:
+        return claims[0]
+    values = np.array([claim["value"] for claim in claims])
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    interval = [values.mean() - half, values.mean() + half]
+    same_theory = len({claim["expected"] for claim in claims}) == 1
+    return {
+        **claims[0],
+        "value": values.mean(),
+        "interval": interval,
+        "expected": claims[0]["expected"] if same_theory else None,
+        "holds": all(claim["holds"] for claim in claims),
+    }
 
 
 def figures():
