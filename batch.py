@@ -198,9 +198,12 @@ def execute_in_place(*paths):
 
 
 def tidy(path):
-    """Leave out of a notebook what changes from run to run: widgets, prints in pieces."""
+    """Leave out of a notebook what changes from run to run: widgets, prints in pieces, blanks."""
     notebook = nbformat.read(path, as_version=4)
     CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        outputs[:] = [o for o in outputs if o.output_type != "stream" or o.text.strip()]
     widgets = TagRemovePreprocessor(remove_single_output_tags={"widget"}, enabled=True)
     widgets.preprocess(notebook, {})
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}

@@ -15,8 +15,6 @@ from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
 from lib.plots import COLOURS, LOOK
 
-INK = COLOURS["theory"]
-
 
 def canvas(width, height, panels=1):
     """An empty sheet of `width` by `height` inches: (figure, axis), or axes, one per panel.

@@ -254,12 +254,13 @@ def test_tidy_takes_widgets_out(tmp_path):
     path = notebook(tmp_path / "a.ipynb", cell="x")
     content = nbformat.read(path, 4)
     widget = new_output("display_data", {"text/plain": "VBox"}, metadata={"tags": ["widget"]})
-    content.cells[1].outputs = [widget, new_output("stream", name="stdout", text="kept")]
+    said = [new_output("stream", name="stdout", text=text) for text in ("kept", "\n")]
+    content.cells[1].outputs = [said[1], widget, said[0]]
     content.metadata["widgets"] = {"state": {}}
     nbformat.write(content, path)
     batch.tidy(path)
     tidied = nbformat.read(path, 4)
-    assert [output.output_type for output in tidied.cells[1].outputs] == ["stream"]
+    assert [output.get("text") for output in tidied.cells[1].outputs] == ["kept"]
     assert list(tidied.metadata) == ["kernelspec"]
 
 
