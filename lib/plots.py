@@ -27,7 +27,7 @@ from lib.claims import write_atomically
 LOOK = {name: dict(color=color, marker=marker, linestyle=line) for name, color, marker, line in [
     ("X",             "#0b5fa5", "o", "-"),   # the target alone; a method that sees nothing else
     ("Y",             "#c8590a", "s", "--"),  # the auxiliary alone
-    ("X + Y",         "#00755e", "D", "-"),   # both, unpaired: UML
+    ("X + Y",         "#00755e", "D", (0, (7, 1.5))),  # both, unpaired: UML
     ("Z",             "#2f7f94", "^", "-."),  # a third modality
     ("more X",        "#4a93d9", "o", "--"),
     ("theory",        "#1a1a1a", "",  "-"),
@@ -36,7 +36,7 @@ LOOK = {name: dict(color=color, marker=marker, linestyle=line) for name, color, 
     ("noise",         "#c2397f", "v", "-."),
     ("linear",        "#8a6d00", "P", "--"),
     ("false promise", "#b01e2e", "X", "--"),
-    ("UML (init)",    "#00755e", "^", "--"),
+    ("UML (init)",    "#00755e", "^", ":"),
     ("Procrustes",    "#6b7fae", ">", ":"),
     ("CCA",           "#a8761c", "^", "-."),
     ("weighted CCA",  "#7a4a1e", "s", "--"),  # SOTAlign's teacher here
@@ -68,6 +68,7 @@ def style(size="page"):
             "figure.dpi": PIXELS_PER_INCH,
             "figure.figsize": (8, 3.6),
             "legend.frameon": False,
+            "legend.handlelength": 2.8,
             "lines.linewidth": 2,
             "savefig.bbox": "tight",
             "savefig.facecolor": "white",

@@ -29,6 +29,8 @@ def test_no_two_looks_are_alike_and_grey_is_lighter_than_green():
     assert len(set(looks)) == len(looks)
     green, grey = (luminance(plots.COLOURS[name]) + 0.05 for name in ("X + Y", "control"))
     assert grey / green > 1.4  # apart where red and green are not
+    together = ("X", "Y", "X + Y", "control", "noise")  # in one picture, without markers
+    assert len({str(plots.LINE[name]["linestyle"]) for name in together}) == len(together)
 
 
 def test_a_gain_is_blue_and_a_loss_red():
