@@ -40,7 +40,7 @@ test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evide
 	@$(PY) -m ruff check && $(PY) -m ruff format --check
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 --dist loadfile
 
-browser: $(VENV)/.ready-dev  ## run the notebooks in JupyterLab in headless Chromium, move the sliders
+browser: $(VENV)/.ready-dev  ## run notebooks in JupyterLab in headless Chromium, move sliders
 	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py
 
 bench: $(VENV)/.ready-dev  ## time what is fast against what is plain
@@ -63,7 +63,8 @@ clean:  ## remove what the other targets made, all but the environment and the f
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "PYTHON: got $$($(PYTHON) --version), accepted: Python 3.11 or newer (make PYTHON=python3.12 ...)"; exit 1; }
+	  { echo "PYTHON: got $$($(PYTHON) --version), accepted: Python 3.11 or newer," \
+	    "as in make PYTHON=python3.12 lab"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -1,5 +1,4 @@
 # The grid: every notebook x every seed, for one profile. `make reproduce` calls it.
-import re
 import sys
 from pathlib import Path
 
@@ -8,7 +7,8 @@ from lib.parameters import notebooks
 PROFILE = str(config.get("profile", "laptop"))
 SEEDS = str(config.get("seeds", "0")).split()
 NOTEBOOKS = notebooks()
-RECORDS = expand("results/{profile}/{notebook}/seed{seed}.json", profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
+PATTERN = "results/{profile}/{notebook}/seed{seed}.json"
+RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
 
 
 wildcard_constraints:
@@ -28,12 +28,14 @@ rule run:
         profile="notebooks/profiles/{profile}.yaml",
         lib=sorted(map(str, Path("lib").glob("**/*.py"))),
     output:
-        "results/{profile}/{notebook}/seed{seed}.json",
+        PATTERN,
     log:
         "results/{profile}/{notebook}/seed{seed}.ipynb",  # a failed notebook stays here for reading
     threads: 1  # nothing but timings depends on the number of cores; as many notebooks run at once
+    params:
+        run="{notebook} {profile} {seed}",
     shell:
-        "exec {sys.executable} batch.py run {wildcards.notebook} {wildcards.profile} {wildcards.seed}"
+        "exec {sys.executable} batch.py run {params.run}"
 
 
 rule ledger:
