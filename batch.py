@@ -94,8 +94,7 @@ def reproduce(*options):
     for notebook in notebooks():
         profile_parameters(profile, notebook)
     command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--nolock"]
-    # greedy: large files first, which are those that run long
-    command += ["--rerun-incomplete", "--scheduler", "greedy"]
+    command += ["--rerun-incomplete", "--scheduler", "greedy"]  # by priority, then size of file
     command += ["--quiet", "progress", "rules", "host", "reason"]
     command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds.split())}"]
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
