@@ -1,7 +1,12 @@
 """What all tests share."""
 
+import os
+
 import pytest
 import torch
+
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs us, and tests run make anew
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""The committed notebooks: their form, small runs, solved exercises, and numbers that are cited."""
+"""The committed notebooks: their form, solved exercises, and numbers that are cited."""
 
 import json
 import re
@@ -11,7 +11,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-import batch
 from lib.parameters import NOTEBOOKS, notebooks, profile_parameters
 
 ROOT = Path(__file__).parent.parent
@@ -191,30 +190,6 @@ def test_evidence_is_read_in_steps_and_belongs_to_a_lesson(name):
         assert re.search(
             rf"\]\(\.\./{name.split('/')[1][:2]}_\w+\.ipynb\)", notebook.cells[0].source
         )
-
-
-@each
-def test_small_run(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    settings = dict(profile_parameters("smoke", name), seed=1, out="run.json")
-    reason = batch.execute(PATHS[name], "copy.ipynb", settings, *batch.LIMITS["smoke"])
-    assert reason is None
-    record = json.loads(Path("run.json").read_text())
-    assert record["notebook"] == Path(name).name
-    assert record["parameters"].items() >= settings.items()
-    ids = {claim["id"] for claim in record["claims"]}
-    assert ids and all(id.startswith(f"{Path(name).name[:2]}.") for id in ids)
-    assert not [c["id"] for c in record["claims"] if c["exact"] and not c["holds"]]
-    if "/" in name:
-        assert ids <= set(ledger()), "claims that the ledger does not know"
-        assert list(Path("run").glob(f"{Path(name).name[:2]}_*.svg"))
-
-
-@each
-def test_unknown_and_bad_parameters_stop_a_run_at_once(name, tmp_path):
-    for settings, words in [({"sead": 1}, "did you mean seed"), ({"seed": -1}, "seed: got -1")]:
-        reason = batch.execute(PATHS[name], tmp_path / "copy.ipynb", settings, 60, 120)
-        assert "ParameterError" in reason and words in reason
 
 
 # The ledger
