@@ -38,7 +38,8 @@ notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
 
 test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evidence run small
 	@$(PY) -m ruff check && $(PY) -m ruff format --check
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 \
+	  --dist loadfile --no-loadscope-reorder  # long files stand in the middle, short ones end
 
 browser: $(VENV)/.ready-dev  ## run notebooks in JupyterLab in headless Chromium, move sliders
 	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py
