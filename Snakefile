@@ -53,4 +53,4 @@ rule ledger:
     output:
         "results/{profile}/CLAIMS.md",
     shell:
-        "{sys.executable} batch.py ledger {wildcards.profile}"
+        "{sys.executable} batch.py ledger {output} {input}"

@@ -2,7 +2,7 @@
 
     python batch.py reproduce                         the grid of PROFILE and SEEDS
     python batch.py run <notebook> <profile> <seed>   one run, the rule of the Snakefile
-    python batch.py ledger <profile>                  the claims of a profile's runs, gathered
+    python batch.py ledger <file> <record> ...        the claims of these runs, gathered in a file
     python batch.py figures                           figures/ and CLAIMS.md out of results/laptop
     python batch.py notebooks [<path> ...]            the committed notebooks, executed in place
 
@@ -64,6 +64,7 @@ def run(notebook, profile, seed):
     title = f"{notebook}, profile {profile}, seed {seed}"
     print(f"running {title} ...", flush=True)
     start = time.monotonic()
+    shutil.rmtree(stem, ignore_errors=True)  # figures of an earlier run, of which some may be gone
     copy.parent.mkdir(parents=True, exist_ok=True)
     parameters = {**profile_parameters(profile, notebook), "seed": int(seed), "out": str(out)}
     limits = LIMITS.get(profile, LONG_LIMITS)
@@ -112,11 +113,12 @@ def reproduce(*options):
     return code
 
 
-def gather(profile):
-    """Write results/<profile>/CLAIMS.md from the runs of evidence notebooks that are there."""
-    paths = sorted(Path("results", profile, "evidence").glob("*/seed*.json"))
-    records = [json.loads(path.read_text()) for path in paths if ".failed" not in path.suffixes]
-    write_atomically(Path("results", profile, "CLAIMS.md"), ledger(records))
+def gather(target, *paths):
+    """Write the ledger of the records at `paths` to `target`.
+
+    The grid names the records, which it has brought up to date; others may lie about and be old.
+    """
+    write_atomically(target, ledger([json.loads(Path(path).read_text()) for path in paths]))
 
 
 def ledger(records):
@@ -168,7 +170,7 @@ def _combined(claims):
 def figures():
     """Copy the figures of seed 0 and the ledger of results/laptop to figures/ and CLAIMS.md."""
     source = Path("results/laptop")
-    pictures = sorted(source.glob("**/seed0/*.svg"))
+    pictures = [svg for name in notebooks() for svg in sorted(source.glob(f"{name}/seed0/*.svg"))]
     if not pictures:
         raise ParameterError(f"{source}: got no figures, accepted: those of `make reproduce`")
     for stale in Path("figures").glob("*.svg"):
@@ -192,7 +194,7 @@ def execute_in_place(*paths):
         except Stopped as stopped:
             code, errors = 1, str(stopped)
         if code:
-            print(f"FAILED {path}: {errors.strip().splitlines()[-1]}", flush=True)
+            print(f"FAILED {path}: {_error(path, errors)}", flush=True)
             return 1
         tidy(path)
     return 0

@@ -157,6 +157,22 @@ def test_the_grid_runs_what_is_missing_and_gathers_the_ledger(shelf):
     assert again.stdout.startswith("Up to date: every notebook, profile laptop, seeds 0.")
 
 
+def test_the_ledger_is_of_the_seeds_asked_for_and_not_of_what_lies_about(shelf):
+    assert reproduce("0 1").returncode == 0
+    gathered = shelf / "results/laptop/CLAIMS.md"
+    assert "Seeds: 0, 1." in gathered.read_text()
+    assert reproduce("0").returncode == 0
+    assert "Seeds: 0." in gathered.read_text()
+
+
+def test_a_run_leaves_no_figure_of_an_earlier_one(shelf):
+    figure = shelf / "results/laptop/evidence/01_true/seed0/01_gone.svg"
+    figure.parent.mkdir(parents=True)
+    figure.write_text("old")
+    assert batch.run("evidence/01_true", "laptop", "0") == 0
+    assert not figure.exists()
+
+
 def test_after_a_kill_the_same_command_goes_on_and_two_at_once_are_refused(shelf):
     wait = "import time; time.sleep(30)\n"
     slow = notebook(shelf / "notebooks" / "02_slow.ipynb", claim=wait)
@@ -230,6 +246,9 @@ def test_figures_come_from_the_laptop_profile_alone(shelf, capsys):
     seed = shelf / "results/laptop/evidence/01_true/seed0"
     seed.mkdir(parents=True)
     (seed / "01_new.svg").write_text("new")
+    renamed = shelf / "results/laptop/evidence/01_renamed/seed0"
+    renamed.mkdir(parents=True)
+    (renamed / "01_old.svg").write_text("of a notebook that is gone")
     (shelf / "results/laptop/CLAIMS.md").write_text("claims")
     (shelf / "figures").mkdir()
     (shelf / "figures/01_stale.svg").write_text("stale")
