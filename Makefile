@@ -7,8 +7,9 @@ OPTIONS ?=
 TORCH_INDEX ?=
 SHELL := /bin/bash
 PY := $(abspath $(VENV))/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
+PIP := $(PY) -m pip install --disable-pip-version-check --no-compile -c constraints.txt
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+unexport PYTHONDONTWRITEBYTECODE  # what is imported is compiled then: installing is faster
 
 # Handed on as they were typed, in the environment: neither make nor a shell evaluates them.
 override PROFILE := $(value PROFILE)

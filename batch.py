@@ -8,6 +8,9 @@
 
 Nothing waits for ever: a cell and a run have a limit in seconds; what a limit or a dead kernel
 stopped is tried once more. A failure is one line: the notebook, the cell, what came.
+
+Every run of a grid starts this file anew. What takes two seconds to import, and most runs do not
+need, is therefore imported by the functions that need it.
 """
 
 import json
@@ -19,13 +22,8 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
-import numpy as np
 import psutil
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
-from scipy import stats
 
-from lib.claims import FAILS, HOLDS, measured, write_atomically
 from lib.parameters import ParameterError, notebooks, profile_parameters
 
 LIMITS = {"smoke": (120, 600), "laptop": (600, 1800)}  # seconds per cell, per run
@@ -118,6 +116,8 @@ def gather(target, *paths):
 
     The grid names the records, which it has brought up to date; others may lie about and be old.
     """
+    from lib.claims import write_atomically
+
     write_atomically(target, ledger([json.loads(Path(path).read_text()) for path in paths]))
 
 
@@ -127,6 +127,8 @@ def ledger(records):
     With several seeds a value is the mean over them, with its 95 % Student interval; a claim holds
     where it held with every seed.
     """
+    from lib.claims import FAILS, HOLDS, measured
+
     lines = [
         "# Ledger of claims",
         "",
@@ -154,6 +156,9 @@ def _combined(claims):
     """One claim out of the same claim of several seeds."""
     if len(claims) == 1:
         return claims[0]
+    import numpy as np
+    from scipy import stats
+
     values = np.array([claim["value"] for claim in claims])
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     interval = [values.mean() - half, values.mean() + half]
@@ -202,6 +207,9 @@ def execute_in_place(*paths):
 
 def tidy(path):
     """Leave out of a notebook what changes from run to run: widgets, prints in pieces, blanks."""
+    import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
+
     notebook = nbformat.read(path, as_version=4)
     CoalesceStreamsPreprocessor().preprocess(notebook, {})
     for cell in notebook.cells:
@@ -274,10 +282,16 @@ def _false_claims(out, exact_only):
         return f"it left no {out}: it makes no claim"
     claims = json.loads(out.read_text())["claims"]
     false = [c for c in claims if not c["holds"] and (c["exact"] or not exact_only)]
-    return "; ".join(f"{FAILS} {c['id']}: {measured(c)}" for c in false) or None
+    if not false:
+        return None
+    from lib.claims import FAILS, measured
+
+    return "; ".join(f"{FAILS} {c['id']}: {measured(c)}" for c in false)
 
 
 def _cells(target):
+    import nbformat
+
     return nbformat.read(target, as_version=4).cells if Path(target).exists() else []
 
 

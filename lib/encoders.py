@@ -133,8 +133,8 @@ class PatchDictionary(Encoder):
         variance = F.conv2d(x * x, mean_filter, stride=self.STRIDE) - mean**2
         contrast = torch.sqrt(variance.clamp_min(0) + self.SOFT)
         match = F.conv2d(x, self.filters, stride=self.STRIDE)
-        match = match - mean * self.filters.sum((1, 2, 3))[:, None, None]
-        present = F.relu(match / contrast + self.bias[:, None, None])
+        match -= mean * self.filters.sum((1, 2, 3))[:, None, None]
+        present = match.div_(contrast).add_(self.bias[:, None, None]).relu_()
         present = F.adaptive_avg_pool2d(present, self.COARSE)
         tone = F.adaptive_avg_pool2d(torch.log(x.clamp_min(0) + 0.05), self.FINE)
         return torch.cat([present.flatten(1), tone.flatten(1)], 1)

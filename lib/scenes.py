@@ -11,7 +11,6 @@ sounds the same in whatever order, batch or split it is drawn.
 
 import numpy as np
 import torch
-from transformers.audio_utils import mel_filter_bank
 
 from lib.validation import check_array
 
@@ -278,6 +277,8 @@ def log_mel(sounds):
 
     Windows of 256 samples, one every 126.
     """
+    from transformers.audio_utils import mel_filter_bank  # half a second that only sounds cost
+
     sounds = torch.from_numpy(check_array("sounds", sounds, (None, RATE)).astype(np.float32))
     mels = mel_filter_bank(129, 32, 40.0, RATE / 2, RATE, norm="slaney", mel_scale="htk")
     mels, window = torch.from_numpy(mels).float().T, torch.hann_window(256)
