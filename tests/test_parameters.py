@@ -2,8 +2,15 @@
 
 import pytest
 
+import batch
 from lib import parameters
-from lib.parameters import ParameterError, check_names, check_parameters, profile_parameters
+from lib.parameters import (
+    ParameterError,
+    check_names,
+    check_parameters,
+    notebooks,
+    profile_parameters,
+)
 
 RANGES = dict(n_draws=(10, 1000), sigma=(0.1, 5.0), steps=(100, 900, 100), download=(False, True))
 GOOD = dict(seed=0, out="", n_draws=100, sigma=0.5, steps=300, download=False)
@@ -100,3 +107,10 @@ def test_profiles_refuse_unknown_profiles_notebooks_and_names(tmp_path, monkeypa
 def test_unknown_names_without_a_near_one():
     with pytest.raises(ParameterError, match="^here: got unknown name 'zzz', accepted: seed"):
         check_names(["zzz"], ["seed"], "here")
+
+
+@pytest.mark.parametrize("name, path", notebooks().items(), ids=notebooks())
+def test_an_unknown_parameter_stops_every_notebook_at_once(name, path, tmp_path):
+    reason = batch.execute(path, tmp_path / "copy.ipynb", {"sead": 1}, 60, 120)
+    assert "ParameterError" in reason
+    assert "did you mean seed" in reason
