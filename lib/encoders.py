@@ -119,11 +119,11 @@ class PatchDictionary(Encoder):
             "shape": torch.tensor(x.shape[1:]),
         }
         encoder = cls(state)
-        cells = torch.cat([encoder.cells(x) for x in encoder.chunks(samples)]).double()
+        cells = torch.cat([encoder.cells(x) for x in encoder.chunks(samples)])
         m = cells.shape[1]
         _, axes = eigh(torch.cov(cells.T).numpy(), subset_by_index=[max(0, m - cls.D), m - 1])
-        axes = torch.from_numpy(axes[:, ::-1].copy()).float()
-        return {**state, "centre": cells.mean(0).float(), "axes": axes}
+        axes = torch.from_numpy(axes[:, ::-1].copy())
+        return {**state, "centre": cells.mean(0), "axes": axes}
 
     @torch.no_grad()
     def cells(self, x):
