@@ -255,7 +255,7 @@ def test_a_judged_function_is_guarded_as_well(capsys):
 def test_the_lessons_have_their_exercises():
     for lesson in LESSONS:
         module = importlib.import_module(f"lib.exercises.{lesson}")
-        assert [name for name in RIGHT if hasattr(module, name)]
+        assert [name for name in RIGHT | JUDGED_RIGHT if hasattr(module, name)]
     assert RIGHT.keys() == WRONG.keys() and RIGHT.keys() <= COMPARED.keys()
 
 
@@ -286,57 +286,8 @@ def test_an_unknown_mistake_of_a_lesson_shows_both_values():
 # The lessons' exercises once more, from scipy and scikit-learn or number by number
 
 
-def neighbours(X, k, metric="cosine", itself=False):
-    """Sets of the k nearest rows."""
-    D = cdist(X, X, metric) if isinstance(metric, str) else metric(X)
-    if not itself:
-        np.fill_diagonal(D, np.inf)
-    return [set(row) for row in D.argsort(axis=1)[:, :k].tolist()]
-
-
-def common(A, B, k, score=lambda a, b, k: len(a & b) / k, **options):
-    pairs = zip(neighbours(A, k, **options), neighbours(B, k, **options))
-    return np.mean([score(a, b, k) for a, b in pairs])
-
-
-def cka(A, B, left=True, right=True):
-    """Through the n x n matrices, centred on the sides wanted."""
-
-    def centred_gram(X, centred):
-        H = np.eye(len(X)) - centred / len(X)
-        return H @ X @ X.T @ H
-
-    K = centred_gram(A, left)
-    L = centred_gram(B, right)
-    return (K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum())
-
-
-def product_of_norms(A, B):
-    return np.prod([np.linalg.norm(np.cov(X.T, bias=True) * len(X)) for X in (A, B)])
-
-
 def without_row_means(X):
     return (X.T - X.mean(1)).T
-
-
-def gram(W):
-    return W @ W.T
-
-
-def whitened(train, test, d, mean=None, whiten=True, shorten=normalize):
-    fitted = PCA(d).fit(train)
-    W = (test - (fitted.mean_ if mean is None else mean)) @ fitted.components_.T
-    return gram(shorten(W / fitted.singular_values_ if whiten else W))
-
-
-def whitened_last(train, test, d):
-    values, vectors = np.linalg.eigh(np.cov(train.T))
-    return gram(normalize((test - train.mean(0)) @ vectors[:, :d] / np.sqrt(values[:d])))
-
-
-def whitened_twice(train, test, d):
-    fitted = PCA(d).fit(train)
-    return gram(normalize(fitted.transform(test) / fitted.explained_variance_))
 
 
 def next_loss(output, x, length, ahead=1, last=0, finish=np.mean):
@@ -528,9 +479,6 @@ def where_believing_stops_to_pay(var_x, var_y, weighs=lambda w: w):
 
 RIGHT = {
     "harmless_distance": where_believing_stops_to_pay,
-    "mutual_knn": common,
-    "linear_cka": cka,
-    "whitened_cosines": whitened,
     "next_embedding_loss": next_loss,
     "unit_correlations": looped,
     "max_null_threshold": lambda null, level: np.percentile(
@@ -561,32 +509,6 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "estimate from both": lambda x, y: (1 / x + 1 / y) ** -0.5,
         "do not add": lambda x, y: x**0.5 + y**0.5,
         "1 - w": lambda *case: where_believing_stops_to_pay(*case, lambda w: 1 - w),
-    },
-    "mutual_knn": {
-        "its own nearest": lambda A, B, k: common(A, B, k, itself=True),
-        "inner product": lambda A, B, k: common(A, B, k, metric=lambda X: -X @ X.T),
-        "Euclidean": lambda A, B, k: common(A, B, k, metric="euclidean"),
-        "FARTHEST": lambda A, B, k: common(A, B, k, metric=lambda X: -cdist(X, X, "cosine")),
-        "union": lambda *case: common(*case, score=lambda a, b, k: len(a & b) / len(a | b)),
-        "divide by n": lambda A, B, k: common(A, B, k) * k / len(A),
-        "counts": lambda *case: common(*case, score=lambda a, b, k: len(a & b)),
-    },
-    "linear_cka": {
-        "did you centre": lambda A, B: cka(A, B, False, False),
-        "not B": lambda A, B: cka(A, B, right=False),
-        "not A": lambda A, B: cka(A, B, left=False),
-        "ROW": lambda A, B: cka(without_row_means(A), without_row_means(B), False, False),
-        "root missing": lambda A, B: cka(A, B) / product_of_norms(A, B),
-        "root of CKA": lambda A, B: cka(A, B) ** 0.5,
-    },
-    "whitened_cosines": {
-        "test set.": lambda train, test, d: whitened(test, test, d),
-        "own mean": lambda train, test, d: whitened(train, test, d, mean=test.mean(0)),
-        "did you centre": lambda train, test, d: whitened(train, test, d, mean=0),
-        "PCA": lambda *case: whitened(*case, whiten=False),
-        "by the variance": whitened_twice,
-        "LEAST": whitened_last,
-        "length 1": lambda train, test, d: len(train) * whitened(train, test, d, shorten=as_it_is),
     },
     "next_embedding_loss": {
         "just seen": lambda o, x, n: next_loss(o, x, n, ahead=0),
@@ -858,6 +780,20 @@ def report(**said):
     return lambda: right | said
 
 
+def one_row_times(size):
+    return lambda A: np.concatenate([size * A[:1], A[1:]])
+
+
+def shaken(size):
+    return lambda A: A + size * np.random.default_rng(4).standard_normal(A.shape)
+
+
+def within_groups(A):
+    """Each row in the place of another of its group; groups are 50 rows long."""
+    shuffle = np.random.default_rng(4)
+    return np.concatenate([shuffle.permutation(A[k : k + 50]) for k in range(0, len(A), 50)])
+
+
 JUDGED_RIGHT = {
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
@@ -879,9 +815,29 @@ JUDGED_RIGHT = {
         lambda Y: noise_like(Y, np.random.default_rng(3), 6) * 1.25,
     ],
     "what_it_shows": [report()],
+    "fool_cka": [
+        one_row_times(1000),
+        lambda A: A * np.random.default_rng(4).exponential(size=(len(A), 1)) ** 6,
+    ],
+    "fool_neighbours": [shaken(0.4), within_groups],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
+    "fool_cka": {
+        "the shape": lambda A: A[1:],
+        "NaN": lambda A: A * np.inf,
+        "A itself": lambda A: A,
+        "all rows are equal": np.ones_like,
+        "neighbours that you fooled": shaken(0.4),
+        "CKA is still": lambda A: 2 * A,
+        "and the neighbours with it": lambda A: np.random.default_rng(4).permutation(A),
+    },
+    "fool_neighbours": {
+        "the shape": lambda A: A.T,
+        "CKA that you fooled": one_row_times(1000),
+        "still those of A": shaken(0.05),
+        "and CKA with them": shaken(5),
+    },
     "best_angle": {
         "in radians": lambda *case: np.deg2rad(best_axis(*case)),
         "direction v itself": lambda I_x, v: np.rad2deg(np.arctan2(v[1], v[0])),
