@@ -55,9 +55,7 @@ def _judge_neighbours(fool):
         hint = f"it is CKA that you fooled ({cka:.2f}); {shared:.2f} of the neighbours are shared."
         return "other", hint, "Every row has to move a little, and none of them far."
     if shared >= 0.3:
-        hint = (
-            f"CKA is fine ({cka:.2f}), but {shared:.2f} of the neighbours are still those of A."
-        )
+        hint = f"CKA is fine ({cka:.2f}), but {shared:.2f} of the neighbours are still those of A."
         return "neighbours", hint, "Move the rows more: farther than rows of one group are apart."
     if cka < 0.9:
         hint = f"the neighbours are gone ({shared:.2f} shared), and CKA with them ({cka:.2f})."
