@@ -13,9 +13,8 @@ def _groups():
     return np.repeat(middles, 50, axis=0) + 0.15 * rng.standard_normal((200, 20))
 
 
-def _measured(fool, A):
-    """Shared neighbours and CKA of A and its changed table, or a verdict where it is no table."""
-    fooled = np.asarray(fool(A), dtype=float)
+def _no_table(A, fooled):
+    """The verdict on what no ruler can measure, or None."""
     if fooled.shape != A.shape:
         hint = f"the shape is {fooled.shape}, it should be {A.shape}."
         return hint, hint, "Change the numbers of A, not how many there are."
@@ -26,14 +25,16 @@ def _measured(fool, A):
         return "same", "this is A itself.", "Copy A first, then change the copy."
     if np.ptp(fooled, axis=0).max() == 0:
         return "equal", "all rows are equal: there is nobody to be near to.", "Change less."
-    return mutual_knn(A, fooled), linear_cka(A, fooled)
+    return None
 
 
 def _judge_cka(fool):
-    found = _measured(fool, _groups())
-    if len(found) == 3:
-        return found
-    shared, cka = found
+    A = _groups()
+    fooled = np.asarray(fool(A), dtype=float)
+    wrong = _no_table(A, fooled)
+    if wrong:
+        return wrong
+    shared, cka = mutual_knn(A, fooled), linear_cka(A, fooled)
     if cka >= 0.3 and shared < 0.9:
         hint = f"it is the neighbours that you fooled ({shared:.2f} shared); CKA is {cka:.2f}."
         return "other", hint, "Nothing may change for a cosine: what does a cosine not look at?"
@@ -47,10 +48,12 @@ def _judge_cka(fool):
 
 
 def _judge_neighbours(fool):
-    found = _measured(fool, _groups())
-    if len(found) == 3:
-        return found
-    shared, cka = found
+    A = _groups()
+    fooled = np.asarray(fool(A), dtype=float)
+    wrong = _no_table(A, fooled)
+    if wrong:
+        return wrong
+    shared, cka = mutual_knn(A, fooled), linear_cka(A, fooled)
     if shared >= 0.3 and cka < 0.9:
         hint = f"it is CKA that you fooled ({cka:.2f}); {shared:.2f} of the neighbours are shared."
         return "other", hint, "Every row has to move a little, and none of them far."
