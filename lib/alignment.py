@@ -121,7 +121,7 @@ class SOTAlign(nn.Module):
         self.divergence = divergences[check_choice("divergence", divergence, divergences)]
         self.alpha = check_nonnegative("alpha", alpha)
         self.siglip = SigLIP()
-        self.teacher = _maps_of(teacher).requires_grad_(False)
+        self.teacher = maps_of(teacher).requires_grad_(False)
 
     def forward(self, maps, batch):
         loss = self.siglip(maps.f(batch.a), maps.g(batch.b))
@@ -176,7 +176,7 @@ def align(
         raise invalid("max_pairs", max_pairs, f"< {batch_size}, or no unpaired row has a place")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        maps = Maps(x.shape[1], y.shape[1], d) if start is None else _maps_of(start, d)
+        maps = Maps(x.shape[1], y.shape[1], d) if start is None else maps_of(start, d)
     maps.to(x)
     loss = copy.deepcopy(loss)
     learned = list(loss.to(x).parameters()) if isinstance(loss, nn.Module) else []
@@ -259,7 +259,7 @@ def check_pairs(pairs, unpaired=None):
         check_tensor(f"unpaired, {side}", z, (None, like.shape[1]), like)
 
 
-def _maps_of(sides, d=None):
+def maps_of(sides, d=None):
     """Maps of two lib.teachers.Linear, as large as random ones: no cosine changes."""
     axes = [side.axes[:, :d] for side in sides]
     with torch.random.fork_rng(devices=[]):
