@@ -424,18 +424,18 @@ def asked(X, Y, new_X, new_Y, ridge, score=stats.pearsonr):
     return looped(to_x(new_X), to_y(new_Y), score)
 
 
-def one_sweep(K, epsilon, v, rows=None, columns=None):
-    """By the plan itself: rows scaled to their share, then the columns' sums."""
-    n, m = K.shape
-    P = np.exp(K / epsilon + v)
-    P = P / P.sum(axis=1, keepdims=True) / (rows or n)
-    return v - np.log(P.sum(axis=0) * (columns or m))
+def along_the_sphere(f, g, P, T, epsilon, e_t, size=None, across=True, scale=normalize):
+    """Row by row, by the Jacobian of f / |f|."""
+    rows = []
+    for row, pull in zip(f, (P - T) @ scale(g) / epsilon):
+        length = np.linalg.norm(row)
+        jacobian = np.eye(len(row)) - across * np.outer(row, row) / length**2
+        rows.append(jacobian @ pull / (size or length))
+    return np.array(rows)
 
 
-def sweep_to_base_10(K, epsilon, v):
-    n, m = K.shape
-    u = -np.log10(n * np.exp(K / epsilon + v).sum(1))
-    return -np.log10(m * np.exp(K / epsilon + u[:, None]).sum(0))
+def entropy_of(P):
+    return special.entr(P).sum()
 
 
 def sigmoid_terms(K, scale, bias, z=lambda n, m: 2 * np.eye(n, m) - 1):
@@ -493,9 +493,8 @@ RIGHT = {
     "procrustes_bridge": bridge,
     "ridge_cca_correlations": canonical,
     "new_correlations": asked,
-    "sinkhorn_step": one_sweep,
-    "plan_divergence": lambda T, P: special.rel_entr(T, P).sum(),
-    "gradient_of_embeddings": lambda P, T, g, e, _: np.einsum("ij,jd->id", P / e - T / e, g),
+    "gradient_of_f": along_the_sphere,
+    "slope_in_epsilon": lambda K, P, T, e: np.vdot(T - P, K / e**2),
     "siglip_loss": lambda *case: sigmoid_terms(*case).mean(),
     "lion_step": lion,
     "zero_shot": named,
@@ -646,37 +645,23 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "sorted": lambda *case: sorted(asked(*case), reverse=True),
         "ridge is missing": lambda X, Y, x, y, ridge: asked(X, Y, x, y, 1e-9),
     },
-    "sinkhorn_step": {
-        "where is v": lambda K, e, v: one_sweep(K, e, 0 * v),
-        "rows did not": lambda K, e, v: np.log(len(K) / K.shape[1] / np.exp(K / e).sum(0)),
-        "your rows sum": lambda K, e, v: one_sweep(K, e, v, rows=1),
-        "your columns sum": lambda K, e, v: one_sweep(K, e, v, columns=1),
-        "your rows and your columns": lambda K, e, v: one_sweep(K, e, v, rows=1, columns=1),
-        "base 10": sweep_to_base_10,
-        "multiply": lambda K, e, v: one_sweep(K, 1 / e, v),
-        "added": lambda K, e, v: one_sweep(K, e, v) + v,
-        "scaling": lambda K, e, v: np.exp(one_sweep(K, e, v)),
-        "sign": lambda K, e, v: -one_sweep(K, e, v),
+    "gradient_of_f": {
+        "convicts": lambda f, g, P, T, e, e_t: along_the_sphere(f, g, P, T, e_t, e),
+        "descent": lambda f, g, P, T, e, e_t: along_the_sphere(f, g, T, P, e, e_t),
+        "length were free": lambda f, g, P, T, e, e_t: (P - T) / e @ normalize(g),
+        "f may be longer": lambda *case: along_the_sphere(*case, size=1),
+        "a part along f": lambda *case: along_the_sphere(*case, across=False),
+        "g has to be": lambda *case: along_the_sphere(*case, scale=as_it_is),
+        "epsilon is missing": lambda f, g, P, T, e, e_t: along_the_sphere(f, g, P, T, 1, 1),
+        "where is the teacher": lambda f, g, P, *rest: along_the_sphere(f, g, P, 0, *rest[1:]),
     },
-    "plan_divergence": {
-        "P || T": lambda T, P: special.rel_entr(P, T).sum(),
-        "sign": lambda T, P: (T * np.log(P / T)).sum(),
-        "cross-entropy": lambda T, P: (T * np.log(1 / P)).sum(),
-        "mean over": lambda T, P: special.rel_entr(T, P).mean(),
-        "rows that sum": lambda T, P: special.rel_entr(len(T) * T, len(T) * P).sum(),
-        "every row sum": lambda T, P: stats.entropy(T, P, axis=1).sum(),
-        "bits": lambda T, P: stats.entropy(T.ravel(), P.ravel(), base=2),
-        "base 10": lambda T, P: (T * np.log10(T / P)).sum(),
-        "weight": lambda T, P: (np.log(T) - np.log(P)).sum(),
-    },
-    "gradient_of_embeddings": {
-        "which temperature": lambda P, T, g, e, e_t: (P - T) @ g / e_t,
-        "descent": lambda P, T, g, e, e_t: (T @ g - P @ g) / e,
-        "epsilon is missing": lambda P, T, g, e, e_t: P @ g - T @ g,
-        "multiply by epsilon": lambda P, T, g, e, e_t: e * (P @ g - T @ g),
-        "own temperature": lambda P, T, g, e, e_t: P @ g / e - T @ g / e_t,
-        "where is the teacher": lambda P, T, g, e, e_t: P @ g / e,
-        "rows that sum": lambda P, T, g, e, e_t: (len(P) * P - len(T) * T) @ g / e,
+    "slope_in_epsilon": {
+        "sign": lambda K, P, T, e: np.vdot(P - T, K) / e**2,
+        "not by its square": lambda K, P, T, e: np.vdot(T - P, K) / e,
+        "epsilon is missing": lambda K, P, T, e: np.vdot(T - P, K),
+        "mean over rows": lambda K, P, T, e: ((T - P) * K).sum(1).mean() / e**2,
+        "held W fixed": lambda K, P, T, e: (np.vdot(T - P, K) - e * entropy_of(P)) / e**2,
+        "student's plan": lambda K, P, T, e: np.vdot(T, K) / e**2,
     },
     "siglip_loss": {
         "changed places": lambda K, s, b: sigmoid_terms(
@@ -794,6 +779,36 @@ def within_groups(A):
     return np.concatenate([shuffle.permutation(A[k : k + 50]) for k in range(0, len(A), 50)])
 
 
+def by_scaling(K, epsilon, stock, sweeps=3000, rows=1.0):
+    """Without logarithms, but with the greatest of each row taken out; columns come first."""
+    P = np.exp((K - K.max(axis=1, keepdims=True)) / epsilon)
+    for _ in range(sweeps):
+        P = P * stock / P.sum(0)
+        P = rows * P / P.sum(1, keepdims=True)
+    return P
+
+
+def by_descent(K, epsilon, stock):
+    """The columns' potentials minimise a convex function, whose gradient is what they lack."""
+
+    def plan(v):
+        return special.softmax(K / epsilon + v, axis=1)
+
+    def dual(v):
+        return special.logsumexp(K / epsilon + v, axis=1).sum() - stock @ v
+
+    return plan(optimize.minimize(dual, np.log(stock), jac=lambda v: plan(v).sum(0) - stock).x)
+
+
+def in_plain_numbers(K, epsilon, stock):
+    with np.errstate(all="ignore"):
+        kernel, b = np.exp(K / epsilon), np.ones_like(stock)
+        for _ in range(1000):
+            a = 1 / (kernel @ b)
+            b = stock / (kernel.T @ a)
+        return a[:, None] * kernel * b
+
+
 JUDGED_RIGHT = {
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
@@ -820,6 +835,7 @@ JUDGED_RIGHT = {
         lambda A: A * np.random.default_rng(4).exponential(size=(len(A), 1)) ** 6,
     ],
     "fool_neighbours": [shaken(0.4), within_groups],
+    "stock_plan": [by_scaling, by_descent],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -837,6 +853,17 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "CKA that you fooled": one_row_times(1000),
         "still those of A": shaken(0.05),
         "and CKA with them": shaken(5),
+    },
+    "stock_plan": {
+        "the shape": lambda K, e, stock: by_scaling(K, e, stock).T,
+        "NaN": lambda K, e, stock: by_scaling(K, e, stock) + np.inf,
+        "the logarithm": lambda K, e, stock: np.log(by_scaling(K, e, stock)),
+        "whole plan": lambda K, e, stock: by_scaling(K, e, stock) / len(K),
+        "where is the stock": lambda K, e, stock: by_scaling(K, e, np.full(len(stock), 1.5)),
+        "rows are right; columns": lambda K, e, stock: special.softmax(K / e, axis=1),
+        "rows sum to": lambda K, e, stock: by_scaling(K, e, stock, 1) * stock / stock.mean(),
+        "its sums are right": lambda K, e, stock: np.ones_like(K) * stock / len(K),
+        "a cold table": in_plain_numbers,
     },
     "best_angle": {
         "in radians": lambda *case: np.deg2rad(best_axis(*case)),
