@@ -495,9 +495,6 @@ RIGHT = {
     "new_correlations": asked,
     "gradient_of_f": along_the_sphere,
     "slope_in_epsilon": lambda K, P, T, e: np.vdot(T - P, K / e**2),
-    "siglip_loss": lambda *case: sigmoid_terms(*case).mean(),
-    "lion_step": lion,
-    "zero_shot": named,
 }
 
 WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -663,42 +660,6 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "held W fixed": lambda K, P, T, e: (np.vdot(T - P, K) - e * entropy_of(P)) / e**2,
         "student's plan": lambda K, P, T, e: np.vdot(T, K) / e**2,
     },
-    "siglip_loss": {
-        "changed places": lambda K, s, b: sigmoid_terms(
-            K, s, b, lambda n, m: 1 - 2 * np.eye(n, m)
-        ).mean(),
-        "every cell": lambda K, s, b: sigmoid_terms(K, s, b, lambda n, m: 1).mean(),
-        "z = 0": lambda K, s, b: sigmoid_terms(K, s, b, np.eye).mean(),
-        "n alone": lambda K, s, b: sigmoid_terms(K, s, b).sum(1).mean(),
-        "is a sum": lambda K, s, b: sigmoid_terms(K, s, b).sum(),
-        "the bias?": lambda K, s, b: sigmoid_terms(K, s, 0).mean(),
-        "the scale?": lambda K, s, b: sigmoid_terms(K, 1, b).mean(),
-        "multiplies": lambda K, s, b: sigmoid_terms(K + b, s, 0).mean(),
-        "sign": lambda K, s, b: -sigmoid_terms(K, s, b).mean(),
-        "only partners": lambda K, s, b: sigmoid_terms(K, s, b).diagonal().mean(),
-    },
-    "lion_step": {
-        "where is the sign": lambda *case: lion(*case, step=lambda c: c),
-        "no say": lambda *case: lion(*case, beta_1=0),
-        "two betas": lambda *case: lion(*case, beta_1=0.99, beta_2=0.9),
-        "too fast": lambda *case: lion(*case, beta_2=0.9),
-        "weights in c": lambda *case: lion(*case, beta_1=0.1),
-        "climbs": lambda *case: lion(*case, step=lambda c: -np.sign(c)),
-        "where is the weight decay": lambda *case: lion(*case, shrink=0),
-        "too strong": lambda *case: lion(*case, shrink=case[-1]),
-        "added the decay": lambda w, g, m, lr, decay: lion(w, g + decay * w, m, lr, 0),
-        "new momentum": step_along_new_momentum,
-        "step shrinks": shrunk_step,
-    },
-    "zero_shot": {
-        "different lengths": lambda x, t: (x @ class_means(t).T).argmax(1),
-        "more votes": lambda x, t: named(x, t, first=as_it_is),
-        "nothing was scaled": lambda x, t: (x @ t.mean(1).T).argmax(1),
-        "one sentence": lambda x, t: named(x, t[:, :1]),
-        "best sentence": lambda x, t: np.array([cdist(x, s, "cosine").min(1) for s in t]).argmin(0),
-        "fits least": lambda x, t: cdist(x, class_means(t), "cosine").argmax(1),
-        "distances": lambda x, t: named(x, t, metric="euclidean"),
-    },
 }
 
 
@@ -836,6 +797,11 @@ JUDGED_RIGHT = {
     ],
     "fool_neighbours": [shaken(0.4), within_groups],
     "stock_plan": [by_scaling, by_descent],
+    "levels": [
+        stats.kurtosis,
+        lambda scores: 0.8 - np.mean(np.abs(scores - scores.mean())) / scores.std(),
+    ],
+    "temperatures": [(0.3, 0.1), [0.25, 0.09]],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -899,6 +865,19 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "stays for ever": report(c="optimisation"),
         "nothing was trained": report(d="neither"),
         "go away with more updates": report(e="optimisation"),
+    },
+    "levels": {
+        "it should be one number": lambda scores: (scores - scores.mean()) / scores.std(),
+        "NaN": lambda scores: np.nan,
+        "shifted or multiplied": lambda scores: (scores**4).mean() - 3,
+        "heavy tails": lambda scores: -stats.kurtosis(scores),
+        "near zero": lambda scores: stats.kurtosis(scores, fisher=False),
+    },
+    "temperatures": {
+        "two numbers": (0.1, 0.02, 0.3),
+        "hotter than the teacher": (0.1, 0.1),
+        "within clusters": (0.1, 0.02),
+        "hardly see": (8, 4),
     },
 }
 
