@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
-from scipy.spatial.distance import cdist, pdist, squareform
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler, normalize
@@ -313,26 +313,6 @@ def covariance(a, b):
     return np.cov(a, b, ddof=0)[0, 1]
 
 
-def text_head(x, y, n_classes, after=normalize):
-    return after(np.eye(n_classes)[y].T @ x / np.bincount(y, minlength=n_classes)[:, None])
-
-
-def margin(W, r, y, length=np.linalg.norm, itself=False):
-    margins = []
-    for x, c in zip(r, y):
-        apart = [W[c] - W[j] for j in range(len(W)) if j != c]
-        margins.append(min([w @ x / length(w) for w in apart] + [0] * itself))
-    return np.array(margins)
-
-
-def margin_to_strongest(W, r, y):
-    margins = []
-    for x, c in zip(r, y):
-        j = max((j for j in range(len(W)) if j != c), key=lambda j: W[j] @ x)
-        margins.append((W[c] - W[j]) @ x / np.linalg.norm(W[c] - W[j]))
-    return margins
-
-
 def plane_price(a, s, w, **options):
     """By scikit-learn, over all points one by one."""
     points = np.array([(x, y) for x in s for y in w])
@@ -484,9 +464,6 @@ RIGHT = {
     "max_null_threshold": lambda null, level: np.percentile(
         np.maximum(null.max(axis=1), -null.min(axis=1)), 100 * (1 - level)
     ),
-    "head_from_text": text_head,
-    "mantel_correlation": lambda A, B: 1 - pdist([squareform(A), squareform(B)], "correlation")[0],
-    "functional_margin": margin,
     "words_per_image": plane_price,
     "local_rate": between,
     "rate_interval": lambda *case: np.percentile(resampled(*case), [2.5, 97.5]),
@@ -545,34 +522,6 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         ),
         "grows": lambda null, level: max(null.max(), -null.min()),
         "by chance": lambda null, level: np.mean([max(abs(row)) for row in null]),
-    },
-    "head_from_text": {
-        "do not have length 1": lambda x, y, k: text_head(x, y, k, after=as_it_is),
-        "scale the means": lambda x, y, k: text_head(normalize(x), y, k, after=as_it_is),
-        "before you average": lambda x, y, k: text_head(normalize(x), y, k),
-        "first caption": lambda x, y, k: normalize([x[y == c][0] for c in range(k)]),
-        "median": lambda x, y, k: normalize([np.median(x[y == c], axis=0) for c in range(k)]),
-        "common part": lambda x, y, k: text_head(x, y, k, after=lambda m: normalize(m - m.mean(0))),
-        "columns": lambda x, y, k: text_head(x, y, k, after=lambda m: normalize(m, axis=0)),
-    },
-    "mantel_correlation": {
-        "whole tables": lambda A, B: stats.pearsonr(A.flatten(), B.flatten()).statistic,
-        "diagonal is still": lambda A, B: np.corrcoef(
-            A[np.tril_indices(len(A))], B[np.tril_indices(len(A))]
-        )[1, 0],
-        "ranks": lambda A, B: stats.spearmanr(squareform(A), squareform(B)).statistic,
-        "covariance": lambda A, B: np.cov(squareform(A), squareform(B))[1, 0],
-        "square": lambda A, B: stats.linregress(squareform(A), squareform(B)).rvalue ** 2,
-        "per class": lambda A, B: np.mean(looped(A, B)),
-    },
-    "functional_margin": {
-        "differences of logits": lambda *case: margin(*case, length=lambda w: 1),
-        "highest logit": margin_to_strongest,
-        "squared length": lambda *case: margin(*case, length=lambda w: w @ w),
-        "among its rivals": lambda *case: margin(*case, itself=True),
-        "negative": lambda *case: abs(margin(*case)),
-        "sign": lambda *case: -margin(*case),
-        "rows to length 1": lambda W, r, y: margin(normalize(W), r, y),
     },
     "words_per_image": {
         "images per word": lambda *case: 1 / plane_price(*case),
@@ -770,6 +719,33 @@ def in_plain_numbers(K, epsilon, stock):
         return a[:, None] * kernel * b
 
 
+def renamed(shape, colour):
+    """Names of the classes 8 shape + colour, from two functions of (own, other)."""
+    return np.array([8 * shape(s, c) + colour(c, s) for s in range(6) for c in range(8)])
+
+
+def grid_share(means, centre=True, rows=True, columns=True):
+    """The share of the variance on the grid, by dummies and least squares."""
+    r, c, d = means.shape
+    design = np.hstack([np.kron(np.eye(r), np.ones((c, 1))) * rows,
+                        np.tile(np.eye(c), (r, 1)) * columns])  # fmt: skip
+    values = means.reshape(r * c, d) - centre * means.mean((0, 1))
+    return (LinearRegression().fit(design, values).predict(design) ** 2).sum() / (values**2).sum()
+
+
+def parallel_sides(means):
+    """The mean cosine between the sides that should be parallel."""
+    sides = normalize((means[:, 1:] - means[:, :-1]).reshape(-1, means.shape[2]))
+    sides = sides.reshape(len(means), -1, means.shape[2])
+    pairs = [a * b for k, a in enumerate(sides) for b in sides[k + 1 :]]
+    return np.sum(pairs, axis=-1).mean()
+
+
+def control_named(**said):
+    right = dict(a="plain probe", b="names permuted", c="more draws", d="captions only start")
+    return lambda: right | dict(e="nothing") | said
+
+
 JUDGED_RIGHT = {
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
@@ -802,6 +778,14 @@ JUDGED_RIGHT = {
         lambda scores: 0.8 - np.mean(np.abs(scores - scores.mean())) / scores.std(),
     ],
     "temperatures": [(0.3, 0.1), [0.25, 0.09]],
+    "new_names": [
+        lambda: renamed(lambda s, c: s, lambda c, s: (c + 3) % 8),
+        lambda: list(range(40, 48)) + list(range(40)),
+        lambda: np.arange(48)[::-1],
+        lambda: renamed(lambda s, c: 5 - s, lambda c, s: c ^ 1),
+    ],
+    "closing": [grid_share, parallel_sides, lambda means: 1 - (1 - grid_share(means)) ** 2],
+    "missing_control": [control_named()],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -830,6 +814,32 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "rows sum to": lambda K, e, stock: by_scaling(K, e, stock, 1) * stock / stock.mean(),
         "its sums are right": lambda K, e, stock: np.ones_like(K) * stock / len(K),
         "a cold table": in_plain_numbers,
+    },
+    "new_names": {
+        "accepted: 48": lambda: np.arange(6),
+        "used twice": lambda: np.zeros(48, dtype=int),
+        "keep their own name": lambda: renamed(lambda s, c: s, lambda c, s: c ^ 1 if c < 4 else c),
+        "red becomes": lambda: renamed(lambda s, c: s, lambda c, s: (c + 1 + s) % 8),
+        "circles become": lambda: renamed(lambda s, c: (s + 1 + c % 5) % 6, lambda c, s: c),
+        "tears the grid": lambda: np.r_[16:48:2, 17:48:2, 0:16],
+    },
+    "closing": {
+        "one number": lambda means: means.mean((0, 1)),
+        "NaN": lambda means: np.nan,
+        "by the same vector": lambda means: grid_share(means, centre=False),
+        "five times as loud": lambda means: (means - means.mean((0, 1))).var() - 2,
+        "and should be 1": lambda means: grid_share(means, rows=False),
+        "where they do not": lambda means: 1 - grid_share(means),
+        "as the classes leave": lambda means: 1.0,
+    },
+    "missing_control": {
+        "keys a, b, c": lambda: {"a": "nothing"},
+        "accepted": control_named(c="seeds"),
+        "squeezes": control_named(a="nothing"),
+        "any second task": control_named(b="plain probe"),
+        "how many permutations": control_named(c="nothing"),
+        "the same head": control_named(d="more draws"),
+        "What more": control_named(e="more draws"),
     },
     "best_angle": {
         "in radians": lambda *case: np.deg2rad(best_axis(*case)),

@@ -1,213 +1,97 @@
-"""Exercises of notebook 05: a head made of words, agreement of two geometries, margins."""
+"""Exercises of lesson 05: names that cost nothing, parallelograms that close, a missing control."""
 
 import numpy as np
-from scipy import stats
 
-from lib.exercises import FunctionExercise
-
-
-def _labelled():
-    """Three (x, y, n_classes): classes of unequal size whose means have much in common."""
-    rng = np.random.default_rng(7)
-    cases = []
-    for n, d, n_classes in [(20, 4, 3), (25, 6, 5), (18, 3, 4)]:
-        more = rng.integers(n_classes, size=n - n_classes) // 2
-        y = np.concatenate([np.arange(n_classes), more])
-        lengths = np.linspace(1, 3, n)[:, None]
-        x = rng.standard_normal((n, d)) * lengths + np.arange(1, d + 1)
-        cases.append((x, y, n_classes))
-    return cases
+from lib.exercises import Exercise
 
 
-def _unit(x, axis=1):
-    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+def _judge_names(new_names):
+    names = np.asarray(new_names())
+    if names.shape != (48,) or names.dtype.kind not in "iu":
+        hint = f"got {names.dtype} of shape {names.shape}, accepted: 48 whole numbers."
+        return "shape", hint, "Entry k is the class whose name class k gets; k = 8 shape + colour."
+    if sorted(names) != list(range(48)):
+        hint = "some name is used twice, or does not exist."
+        return "no permutation", hint, "Every number from 0 to 47 occurs once."
+    kept = (names == np.arange(48)).sum()
+    if kept:
+        hint = f"{kept} classes keep their own name."
+        return "kept", hint, "No class may: it is enough to give every class another colour."
+    shape, colour = (part.reshape(6, 8) for part in np.divmod(names, 8))
+    shapes_whole = (shape == shape[:, :1]).all()
+    colours_whole = (colour == colour[:1]).all()
+    if shapes_whole and not colours_whole:
+        hint = "one shape keeps together, but red becomes one colour here and another there."
+        return "colours", hint, "The new colour may depend on the old colour, not on the shape."
+    if colours_whole and not shapes_whole:
+        hint = "one colour keeps together, but circles become one shape here and another there."
+        return "shapes", hint, "The new shape may depend on the old shape, not on the colour."
+    if not shapes_whole:
+        hint = "this tears the grid: classes that shared a shape or a colour no longer do."
+        return "torn", hint, "Move whole rows and whole columns of the 6 x 8 table."
+    return "The grid is whole: 6! x 8! = 29,030,400 permutations of names leave it so."
 
 
-def _per_class(x, y, n_classes, combine=np.mean):
-    return np.stack([combine(x[y == k], axis=0) for k in range(n_classes)])
+def _tables():
+    """A grid whose parallelograms close, far from the origin, and as loud a table without one."""
+    rng = np.random.default_rng(5)
+    rows, columns, own = (rng.standard_normal(n) for n in ((4, 1, 40), (1, 5, 40), (4, 5, 40)))
+    own = own - own.mean(0) - own.mean(1, keepdims=True) + own.mean((0, 1))
+    return rows + columns + 3, np.sqrt(2) * own
 
 
-def _head_from_text(x, y, n_classes):
-    return _unit(_per_class(x, y, n_classes))
+def _judge_closing(closing):
+    grid, own = _tables()
+    values = [np.asarray(closing(grid + t * own), dtype=float) for t in (0, 0.5, 1, 2, 6)]
+    if any(value.shape for value in values):
+        hint = f"the shape is {next(v.shape for v in values if v.shape)}, it should be one number."
+        return "shape", hint, "Sum or average over all classes and all d numbers."
+    if not np.isfinite(values).all():
+        hint = "some values are NaN or infinite."
+        return "finite", hint, "Look for a division by zero."
+    moved = float(closing(grid + own + 50))
+    if abs(moved - values[2]) > 1e-3:
+        hint = f"moving all means by the same vector takes it from {values[2]:.2f} to {moved:.2f}."
+        return "moved", hint, "A parallelogram stays one: take off the mean of all classes first."
+    louder = float(closing(5 * (grid + own)))
+    if abs(louder - values[2]) > 1e-3:
+        hint = f"five times as loud, it goes from {values[2]:.2f} to {louder:.2f}."
+        return "scale", hint, "Divide by the variance of all the means."
+    if (np.diff(values) > 0).all():
+        hint = f"it is {values[0]:.2f} where all close, and {values[-1]:.2f} where they do not."
+        return "turned", hint, "The other way round: 1 where all parallelograms close."
+    if abs(values[0] - 1) > 1e-3:
+        hint = f"where every parallelogram closes it is {values[0]:.2f}, and should be 1."
+        return "not 1", hint, "The row's mean plus the column's mean: both belong to the grid."
+    if not (np.diff(values) < -0.001).all() or values[-1] > 0.4:
+        shown = ", ".join(f"{value:.2f}" for value in values)
+        hint = f"as the classes leave the grid it goes {shown}; it should fall to nearly 0."
+        return "falls", hint, "Which share of the variance does (row's mean + column's mean) hold?"
+    return f"1 on a grid, {values[2]:.2f} where the classes have much of their own."
 
 
-def _centred_head(x, y, n_classes):
-    means = _per_class(x, y, n_classes)
-    return _unit(means - means.mean(0))
+def _judge_control(missing):
+    right = dict(a="plain probe", b="names permuted", c="more draws", d="captions only start")
+    right |= dict(e="nothing")
+    why = dict(
+        a="its baseline squeezes 256 numbers through 48. Who says that this costs nothing?",
+        b="is it what captions say about these classes, or would any second task do?",
+        c="ten first weights, but how many permutations, and how many draws of the pictures?",
+        d="what would the same head do without training on captions?",
+        e="true names gain, permuted ones lose, over draws of both. What more do you want?",
+    )
+    said = missing()
+    if not isinstance(said, dict) or set(said) != set(right):
+        return "keys", "return a dict with the keys a, b, c, d and e.", "Each with one control."
+    for key in right:
+        if said[key] not in right.values():
+            hint = f"{key}: got {said[key]!r}, accepted: {', '.join(right.values())}."
+            return f"word {key}", hint, "As strings, in lower case."
+        if said[key] != right[key]:
+            return key, f"look at {key} again: {why[key]}", f"It is not {said[key]!r}."
+    return None
 
 
-head_from_text = FunctionExercise(
-    "head_from_text",
-    cases=_labelled(),
-    solution=_head_from_text,
-    mistakes=[
-        (
-            _per_class,
-            "the rows do not have length 1.",
-            "Divide each mean by its norm; else clear words give a class larger logits.",
-        ),
-        (
-            lambda x, y, n_classes: _per_class(_unit(x), y, n_classes),
-            "you scale the captions; we asked to scale the means.",
-            "First take the mean of each class, then scale it to length 1.",
-        ),
-        (
-            lambda x, y, n_classes: _head_from_text(_unit(x), y, n_classes),
-            "you scale the captions before you average.",
-            "Average them as they are; only the mean is scaled to length 1.",
-        ),
-        (
-            lambda x, y, n_classes: _unit(x[[list(y).index(k) for k in range(n_classes)]]),
-            "this is the first caption of each class.",
-            "Average all captions whose label is k.",
-        ),
-        (
-            lambda x, y, n_classes: _unit(_per_class(x, y, n_classes, combine=np.median)),
-            "this is the median.",
-            "UML (init) takes the mean.",
-        ),
-        (
-            _centred_head,
-            "you took the common part off the means.",
-            "That is sensible, too, but not what we asked for: no centring here.",
-        ),
-        (
-            lambda x, y, n_classes: _unit(_per_class(x, y, n_classes), axis=0),
-            "the columns have length 1, not the rows.",
-            "A class is a row: the norm runs over axis 1.",
-        ),
-    ],
-)
-
-
-def _distance_tables():
-    """Three (A, B): symmetric, with a zero diagonal, related in part and not linearly."""
-    rng = np.random.default_rng(8)
-    cases = []
-    for n in (6, 9, 7):
-        A, noise = (np.abs(table + table.T) for table in rng.standard_normal((2, n, n)))
-        off_diagonal = 1 - np.eye(n)
-        cases.append((A * off_diagonal, (A**3 + noise) * off_diagonal))
-    return cases
-
-
-def _each_pair_once(A, k=1):
-    return A[np.triu_indices(len(A), k)]
-
-
-def _mantel_correlation(A, B):
-    return stats.pearsonr(_each_pair_once(A), _each_pair_once(B))[0]
-
-
-mantel_correlation = FunctionExercise(
-    "mantel_correlation",
-    cases=_distance_tables(),
-    solution=_mantel_correlation,
-    mistakes=[
-        (
-            lambda A, B: np.corrcoef(A.ravel(), B.ravel())[0, 1],
-            "you correlate the whole tables, in which the zeros on the diagonal agree for free.",
-            "Take each pair of classes once, without the diagonal.",
-        ),
-        (
-            lambda A, B: stats.pearsonr(_each_pair_once(A, k=0), _each_pair_once(B, k=0))[0],
-            "the diagonal is still there.",
-            "numpy.triu_indices(n, k=1) leaves it out.",
-        ),
-        (
-            lambda A, B: stats.spearmanr(_each_pair_once(A), _each_pair_once(B))[0],
-            "this is the correlation of the ranks.",
-            "A fine measure as well; we asked for Pearson's.",
-        ),
-        (
-            lambda A, B: np.cov(_each_pair_once(A), _each_pair_once(B))[0, 1],
-            "this is the covariance.",
-            "Divide by both standard deviations.",
-        ),
-        (
-            lambda A, B: _mantel_correlation(A, B) ** 2,
-            "this is the square of the correlation.",
-            "The correlation keeps its sign.",
-        ),
-        (
-            lambda A, B: np.mean([np.corrcoef(A[k], B[k])[0, 1] for k in range(len(A))]),
-            "you average one correlation per class.",
-            "Take one correlation over all pairs of classes.",
-        ),
-    ],
-)
-
-
-def _heads():
-    """Three (W, r, y): rows of W differ much in length, so that the nearest boundary is often not
-    the one of the strongest rival."""
-    rng = np.random.default_rng(9)
-    cases = []
-    for n_classes, n, d in [(4, 12, 3), (6, 15, 5), (5, 10, 4)]:
-        W = rng.standard_normal((n_classes, d)) * np.geomspace(0.3, 4, n_classes)[:, None]
-        r = rng.standard_normal((n, d))
-        y = rng.integers(n_classes, size=n)
-        cases.append((W, r, y))
-    return cases
-
-
-def _rivals(W, r, y):
-    """(lead, apart), (n, n_classes - 1): w_y'r - w_j'r and |w_y - w_j| for all j other than y."""
-    others = np.stack([np.delete(np.arange(len(W)), k) for k in y])
-    difference = W[y][:, None] - W[others]
-    return np.einsum("njd,nd->nj", difference, r), np.linalg.norm(difference, axis=2)
-
-
-def _functional_margin(W, r, y, power=1):
-    lead, apart = _rivals(W, r, y)
-    return (lead / apart**power).min(1)
-
-
-def _margin_to_strongest(W, r, y):
-    lead, apart = _rivals(W, r, y)
-    strongest = lead.argmin(1)[:, None]
-    return np.take_along_axis(lead / apart, strongest, axis=1)[:, 0]
-
-
-functional_margin = FunctionExercise(
-    "functional_margin",
-    cases=_heads(),
-    solution=_functional_margin,
-    mistakes=[
-        (
-            lambda W, r, y: _functional_margin(W, r, y, power=0),
-            "these are differences of logits.",
-            "For the distance from the boundary, divide by the length of w_y - w_j.",
-        ),
-        (
-            _margin_to_strongest,
-            "you take the rival with the highest logit, whose boundary need not be the nearest.",
-            "Divide first, then take the minimum over all rivals.",
-        ),
-        (
-            lambda W, r, y: _functional_margin(W, r, y, power=2),
-            "you divide by the squared length.",
-            "The distance of a point from a plane divides by the norm itself.",
-        ),
-        (
-            lambda W, r, y: np.minimum(_functional_margin(W, r, y), 0),
-            "the class itself is among its rivals, so that no margin is positive.",
-            "Leave j = y out: its difference of logits is 0.",
-        ),
-        (
-            lambda W, r, y: np.abs(_functional_margin(W, r, y)),
-            "a picture on the wrong side should come out negative.",
-            "Keep the sign: take no absolute value.",
-        ),
-        (
-            lambda W, r, y: -_functional_margin(W, r, y),
-            "the sign is turned.",
-            "Positive where the own class has the higher logit: w_y before w_j.",
-        ),
-        (
-            lambda W, r, y: _functional_margin(_unit(W), r, y),
-            "you scaled the head's rows to length 1.",
-            "Use the head as it is; divide only by the length of the difference w_y - w_j.",
-        ),
-    ],
-)
+new_names = Exercise("new_names", _judge_names)
+closing = Exercise("closing", _judge_closing, ["means"])
+missing_control = Exercise("missing_control", _judge_control)
