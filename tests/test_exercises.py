@@ -10,7 +10,6 @@ import pytest
 from scipy import optimize, special, stats
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler, normalize
 
 from lib import exercises
@@ -313,28 +312,6 @@ def covariance(a, b):
     return np.cov(a, b, ddof=0)[0, 1]
 
 
-def plane_price(a, s, w, **options):
-    """By scikit-learn, over all points one by one."""
-    points = np.array([(x, y) for x in s for y in w])
-    b, c = LinearRegression(**options).fit(points, np.concatenate(list(a))).coef_
-    return b / c
-
-
-def between(a, s, w, i, j, first=-1, last=1):
-    ends = [first, last]
-    of_image = np.diff(a[np.add(i, ends), j]) / np.diff(s[np.add(i, ends)])
-    of_word = np.diff(a[i, np.add(j, ends)]) / np.diff(w[np.add(j, ends)])
-    return (of_image / of_word).item()
-
-
-def resampled(a, rate, rows):
-    return np.apply_along_axis(rate, 1, a[rows].mean(axis=1))
-
-
-def normal_interval(rates, n=1):
-    return rates.mean() + 1.96 * rates.std() / n**0.5 * np.array([-1, 1])
-
-
 centre = StandardScaler(with_std=False).fit_transform
 
 
@@ -464,9 +441,6 @@ RIGHT = {
     "max_null_threshold": lambda null, level: np.percentile(
         np.maximum(null.max(axis=1), -null.min(axis=1)), 100 * (1 - level)
     ),
-    "words_per_image": plane_price,
-    "local_rate": between,
-    "rate_interval": lambda *case: np.percentile(resampled(*case), [2.5, 97.5]),
     "procrustes_bridge": bridge,
     "ridge_cca_correlations": canonical,
     "new_correlations": asked,
@@ -522,38 +496,6 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         ),
         "grows": lambda null, level: max(null.max(), -null.min()),
         "by chance": lambda null, level: np.mean([max(abs(row)) for row in null]),
-    },
-    "words_per_image": {
-        "images per word": lambda *case: 1 / plane_price(*case),
-        "intercept": lambda *case: plane_price(*case, fit_intercept=False),
-        "slope of the isoline": lambda *case: -plane_price(*case),
-        "first axis is logarithmic": lambda a, s, w: plane_price(a, np.log2(s), w),
-        "second axis is logarithmic": lambda a, s, w: plane_price(a, s, np.log(1 + w)),
-        "beside their accuracies": lambda a, s, w: plane_price(a.reshape(len(w), len(s)).T, s, w),
-        "units are gone": lambda a, s, w: plane_price(a, stats.zscore(s), stats.zscore(w)),
-    },
-    "local_rate": {
-        "images per word": lambda *case: 1 / between(*case),
-        "one apart": lambda a, s, w, i, j: (
-            (a[i + 1, j] - a[i - 1, j]) / (a[i, j + 1] - a[i, j - 1])
-        ),
-        "ahead only": lambda *case: between(*case, first=0),
-        "back only": lambda *case: between(*case, last=0),
-        "sign is turned": lambda *case: -between(*case),
-        "numpy.gradient": lambda a, s, w, i, j: (
-            np.gradient(a[:, j], s)[i] / np.gradient(a[i], w)[j]
-        ),
-        "elasticities": lambda a, s, w, i, j: between(a, np.log(s), np.log(1 + w), i, j),
-    },
-    "rate_interval": {
-        "mean of ratios": lambda a, rate, rows: np.percentile(
-            [np.mean([rate(a[n]) for n in row]) for row in rows], [2.5, 97.5]
-        ),
-        "90 %": lambda *case: np.percentile(resampled(*case), [5, 95]),
-        "normal": lambda *case: normal_interval(resampled(*case)),
-        "single draws": lambda a, rate, rows: np.percentile([rate(one) for one in a], [2.5, 97.5]),
-        "no more data": lambda a, rate, rows: normal_interval(resampled(a, rate, rows), len(rows)),
-        "extremes": lambda *case: [min(resampled(*case)), max(resampled(*case))],
     },
     "procrustes_bridge": {
         "centre the pairs": lambda *case: bridge(*case, prepare=as_it_is),
@@ -675,6 +617,61 @@ def report(**said):
     return lambda: right | said
 
 
+def touching(error, price):
+    """Where a height line touches the line of all that can be bought."""
+    most = 20 + 1000 / price
+    found = optimize.minimize_scalar(
+        lambda n: error(n, 1000 + (20 - n) * price), bounds=(0.01, most), method="bounded"
+    )
+    return basket(found.x, price)
+
+
+def basket(images, price):
+    return images, 1000 + (20 - images) * price
+
+
+def best_of(n):
+    return lambda error, price: min(
+        (basket(k, price) for k in np.linspace(0.5, 20 + 1000 / price, n)), key=lambda b: error(*b)
+    )
+
+
+def quotient(runs, n_images, n_words):
+    mean = runs.mean(axis=-2)
+    of_image, of_word = mean[..., 0] - mean[..., 1], mean[..., 2] - mean[..., 3]
+    return of_image / n_images / (of_word / n_words)
+
+
+def redrawn(low=2.5, high=97.5, apart=False):
+    """The price and percentiles of it over draws drawn again; settings `apart` or together."""
+
+    def read(runs, n_images, n_words):
+        shape = (1000, len(runs), 4 if apart else 1)
+        rows = np.random.default_rng(7).integers(len(runs), size=shape)
+        prices = quotient(runs[rows, np.arange(4)], n_images, n_words)
+        return [quotient(runs, n_images, n_words), *np.percentile(prices, [low, high])]
+
+    return read
+
+
+def by_jackknife(runs, n_images, n_words):
+    price, n = quotient(runs, n_images, n_words), len(runs)
+    left = [quotient(np.delete(runs, k, axis=0), n_images, n_words) for k in range(n)]
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt(n - 1) * np.std(left)
+    return price, price - half, price + half
+
+
+def mean_quotient(runs, n_images, n_words):
+    prices = quotient(runs[:, None], n_images, n_words)
+    half = 2.07 * stats.sem(prices)
+    return prices.mean(), prices.mean() - half, prices.mean() + half
+
+
+def changed(change):
+    """The right price and interval, changed."""
+    return lambda runs, *steps: change(np.array(redrawn()(runs, *steps)))
+
+
 def one_row_times(size):
     return lambda A: np.concatenate([size * A[:1], A[1:]])
 
@@ -767,6 +764,16 @@ JUDGED_RIGHT = {
         lambda Y: noise_like(Y, np.random.default_rng(3), 6) * 1.25,
     ],
     "what_it_shows": [report()],
+    "spend": [touching, best_of(500)],
+    "read_price": [redrawn(), by_jackknife],
+    "kind_of_price": [
+        lambda image, word: (
+            "none" if image[0] <= 0 or word[1] <= 0 else "price" if word[0] > 0 else "at least"
+        ),
+        lambda image, word: ["none", "at least", "price"][
+            (min(image) > 0 < max(word)) + (min(*image, *word) > 0)
+        ],
+    ],
     "fool_cka": [
         one_row_times(1000),
         lambda A: A * np.random.default_rng(4).exponential(size=(len(A), 1)) ** 6,
@@ -888,6 +895,55 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "hotter than the teacher": (0.1, 0.1),
         "within clusters": (0.1, 0.02),
         "hardly see": (8, 4),
+    },
+    "spend": {
+        "the shape": lambda error, price: 20,
+        "few images: 1.0": lambda error, price: basket(1, price),
+        "images and -": lambda error, price: basket(30 + 1000 / price, price),
+        "you own": lambda error, price: (40, 2000),
+        "unspent": lambda error, price: (15, 1000),
+        "keep what": lambda error, price: (20, 1000),
+        "sell all words": lambda error, price: (20 + 1000 / price, 0),
+        "too many images": lambda error, price: basket(
+            touching(error, price)[0] + (price == 400), price
+        ),
+    },
+    "read_price": {
+        "your answer is": lambda *case: redrawn()(*case)[:2],
+        "images per word": changed(lambda z: (1 / z)[[0, 2, 1]]),
+        "are not slopes": lambda runs, *steps: redrawn()(runs, 1, 1),
+        "multiply by": lambda runs, n, m: redrawn()(runs, 1 / n, 1 / m),
+        "sign": changed(lambda z: (-z)[[0, 2, 1]]),
+        "average quotients": mean_quotient,
+        "not the first": changed(lambda z: z[::-1]),
+        "we have": changed(lambda z: 1.5 * z),
+        "not in your interval": changed(lambda z: z[[0, 2, 1]]),
+        "as wide as": redrawn(apart=True),
+        "more than you said": redrawn(0, 100),
+        "95 % interval holds": redrawn(5, 95),
+    },
+    "kind_of_price": {
+        "you say 'yes'": lambda image, word: "yes",
+        "both help for sure": lambda image, word: "none",
+        "may bring nothing": lambda image, word: "price",
+        "the word harms": lambda image, word: "price" if word[0] > 0 else "at least",
+        "image is not shown": lambda image, word: (
+            "none" if word[1] <= 0 else "price" if word[0] > 0 else "at least"
+        ),
+        "neither is shown": lambda image, word: (
+            "none"
+            if word[1] <= 0 or word[0] > 0 >= image[0]
+            else "price"
+            if word[0] > 0
+            else "at least"
+        ),
+        "both harm": lambda image, word: (
+            "price"
+            if np.sign(image).sum() * np.sign(word).sum() == 4
+            else "none"
+            if image[0] <= 0 or word[1] <= 0
+            else "at least"
+        ),
     },
 }
 
