@@ -10,6 +10,7 @@ import pytest
 from scipy import optimize, special, stats
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler, normalize
 
 from lib import exercises
