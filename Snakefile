@@ -12,6 +12,7 @@ PRIORITY = {  # what runs for minutes starts first, so that no core waits for it
     "evidence/03_encoders": 6,
     "evidence/02_autoencoder": 5,
     "evidence/09_sotalign": 4,
+    "evidence/09_student": 4,
     "evidence/07_teachers": 3,
     "evidence/06_prices": 2,
     "evidence/04_trunk": 1,
