@@ -7,15 +7,14 @@ import re
 
 import numpy as np
 import pytest
-from scipy import optimize, special, stats
+from scipy import linalg, optimize, special, stats
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import normalize
 
 from lib import exercises
 from lib.exercises import Exercise, FunctionExercise, NotYet
-from lib.teachers import weighted_cca
 
 LESSONS = ["fisher_information", "encoders", "trunk", "few_shots", "prices"]
 LESSONS += ["linear_teachers", "transport", "sotalign"]
@@ -313,73 +312,26 @@ def covariance(a, b):
     return np.cov(a, b, ddof=0)[0, 1]
 
 
-centre = StandardScaler(with_std=False).fit_transform
+def canonical_maps(X, Y, ridge=0.1):
+    """Ridge CCA from the two eigenproblems: (W_x, rho, W_y); partners share a sign."""
+    C = np.cov(X.T, Y.T, bias=True)
+    d = X.shape[1]
+    inside = [S + ridge * np.trace(S) / len(S) * np.eye(len(S)) for S in (C[:d, :d], C[d:, d:])]
+    product = C[:d, d:] @ np.linalg.solve(inside[1], C[d:, :d])
+    squares, W_x = linalg.eigh(product, inside[0])
+    rho, W_x = np.sqrt(squares.clip(1e-15))[::-1], W_x[:, ::-1]
+    return W_x, rho, np.linalg.solve(inside[1], C[d:, :d] @ W_x) / rho
 
 
-def bridge(X, Y, d, prepare=centre, keep=slice(None)):
-    """From the two eigenproblems; partners share a sign."""
-    C = prepare(X).T @ prepare(Y)
-    W_x = np.linalg.eigh(C @ C.T)[1][:, ::-1][:, keep][:, :d]
-    W_y = np.linalg.eigh(C.T @ C)[1][:, ::-1][:, keep][:, :d]
-    return W_x * np.sign(np.sum(W_x * (C @ W_y), axis=0)) @ W_y.T
-
-
-def least_bridge(X, Y, d):
-    n = min(X.shape[1], Y.shape[1])
-    return bridge(X, Y, d, keep=slice(n - d, n))
-
-
-def stretched(X, Y, d):
-    """The cross-covariance of the pairs itself, cut to rank d."""
-    C = cross(X, Y) * len(X)
-    axes = PCA(d).fit(np.vstack([C, -C])).components_
-    return C @ axes.T @ axes
-
-
-def mismatched(X, Y, d):
-    U, _, Vt = np.linalg.svd(centre(X).T @ Y, full_matrices=False)
-    return U[:, :d] @ Vt[:, :d].T
-
-
-def cross(X, Y):
-    return np.cov(X.T, Y.T, bias=True)[: X.shape[1], X.shape[1] :]
-
-
-def with_ridge(Z, ridge):
-    return np.cov(Z.T, bias=True) + ridge * np.var(Z, axis=0).mean() * np.eye(Z.shape[1])
-
-
-def canonical(X, Y, ridge, regularise=with_ridge, cross=cross, power=0.5):
-    """From the eigenvalues of the product of both regressions."""
-    C = cross(X, Y)
-    product = np.linalg.inv(regularise(X, ridge)) @ C @ np.linalg.inv(regularise(Y, ridge)) @ C.T
-    values = np.linalg.eigvals(product).real.clip(0) ** power
-    return np.sort(values)[::-1][: min(C.shape)]
-
-
-def second_moment(Z, ridge):
-    M = Z.T @ Z / len(Z)
-    return M + ridge * M.diagonal().mean() * np.eye(len(M))
-
-
-def uncentred(X, Y, ridge):
-    return canonical(X, Y, ridge, second_moment, lambda X, Y: X.T @ Y / len(X))
-
-
-def symmetric_root(M):
-    values, vectors = np.linalg.eigh(M)
-    return vectors * np.sqrt(values) @ vectors.T
-
-
-def canonical_whitened_twice(X, Y, ridge):
-    left = np.linalg.inv(with_ridge(X, ridge))
-    right = np.linalg.inv(with_ridge(Y, ridge))
-    return np.linalg.svd(left @ cross(X, Y) @ right, compute_uv=False)
-
-
-def asked(X, Y, new_X, new_Y, ridge, score=stats.pearsonr):
-    to_x, to_y = weighted_cca(X, Y, ridge, power=0)
-    return looped(to_x(new_X), to_y(new_Y), score)
+def voted(X, Y, new_X, new_Y, ask=None, vote=np.var, noise=lambda r: r < 0.2):
+    """Direction by direction."""
+    W_x, _, W_y = canonical_maps(X, Y)
+    ask_X, ask_Y = ask or (new_X, new_Y)
+    votes = {True: 0.0, False: 0.0}
+    for w_x, w_y in zip(W_x.T, W_y.T):
+        r = stats.pearsonr(ask_X @ w_x, ask_Y @ w_y).statistic
+        votes[bool(noise(r))] += vote(new_X @ w_x)
+    return votes[True] / sum(votes.values())
 
 
 def along_the_sphere(f, g, P, T, epsilon, e_t, size=None, across=True, scale=normalize):
@@ -396,36 +348,8 @@ def entropy_of(P):
     return special.entr(P).sum()
 
 
-def sigmoid_terms(K, scale, bias, z=lambda n, m: 2 * np.eye(n, m) - 1):
-    """-log sigmoid(z * logit) of every cell, by scipy."""
-    return -special.log_expit(z(*K.shape) * (scale * K + bias))
-
-
-def lion(w, g, m, lr, decay, beta_1=0.9, beta_2=0.99, step=np.sign, shrink=None):
-    c = m + (1 - beta_1) * (g - m)
-    shrink = lr * decay if shrink is None else shrink
-    return np.array([w - shrink * w - lr * step(c), m + (1 - beta_2) * (g - m)])
-
-
-def step_along_new_momentum(*case):
-    return np.array([lion(*case, beta_1=0.99)[0], lion(*case)[1]])
-
-
-def shrunk_step(w, g, m, lr, decay):
-    new_w, new_m = lion(w, g, m, lr, 0)
-    return np.array([(1 - lr * decay) * new_w, new_m])
-
-
 def as_it_is(rows):
     return rows
-
-
-def class_means(prompts, first=normalize):
-    return np.array([first(sentences).mean(0) for sentences in prompts])
-
-
-def named(pictures, prompts, first=normalize, metric="cosine"):
-    return cdist(pictures, class_means(prompts, first), metric).argmin(1)
 
 
 def where_believing_stops_to_pay(var_x, var_y, weighs=lambda w: w):
@@ -442,9 +366,7 @@ RIGHT = {
     "max_null_threshold": lambda null, level: np.percentile(
         np.maximum(null.max(axis=1), -null.min(axis=1)), 100 * (1 - level)
     ),
-    "procrustes_bridge": bridge,
-    "ridge_cca_correlations": canonical,
-    "new_correlations": asked,
+    "noise_vote": voted,
     "gradient_of_f": along_the_sphere,
     "slope_in_epsilon": lambda K, P, T, e: np.vdot(T - P, K / e**2),
 }
@@ -498,41 +420,15 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "grows": lambda null, level: max(null.max(), -null.min()),
         "by chance": lambda null, level: np.mean([max(abs(row)) for row in null]),
     },
-    "procrustes_bridge": {
-        "centre the pairs": lambda *case: bridge(*case, prepare=as_it_is),
-        "every ROW": lambda *case: bridge(*case, prepare=without_row_means),
-        "stretch": stretched,
-        "LEAST": least_bridge,
-        "all directions": lambda X, Y, d: bridge(X, Y, min(X.shape[1], Y.shape[1])),
-        "do not match": mismatched,
-        "variance 1": lambda *case: bridge(*case, prepare=stats.zscore),
-    },
-    "ridge_cca_correlations": {
-        "did you centre": uncentred,
-        "does nothing": lambda X, Y, ridge: canonical(X, Y, 0),
-        "ridge itself": lambda X, Y, ridge: canonical(
-            X, Y, ridge, lambda Z, r: np.cov(Z.T, bias=True) + r * np.eye(Z.shape[1])
-        ),
-        "whole variance": lambda X, Y, ridge: canonical(
-            X, Y, ridge, lambda Z, r: with_ridge(Z, r * Z.shape[1])
-        ),
-        "whitened twice": canonical_whitened_twice,
-        "covariances": lambda X, Y, ridge: canonical(X, Y, 0, lambda Z, r: np.eye(Z.shape[1])),
-        "squared": lambda X, Y, ridge: canonical(X, Y, ridge, power=1),
-        "smallest comes first": lambda X, Y, ridge: canonical(X, Y, ridge)[::-1],
-    },
-    "new_correlations": {
-        "were fitted on": lambda X, Y, x, y, ridge: asked(X, Y, X, Y, ridge),
-        "fitted on the new": lambda X, Y, x, y, ridge: asked(x, y, x, y, ridge),
-        "a part in the fit": lambda X, Y, x, y, ridge: asked(
-            np.concatenate([X, x]), np.concatenate([Y, y]), x, y, ridge
-        ),
-        "cosine": lambda *case: asked(*case, cosine),
-        "covariance": lambda *case: asked(*case, covariance),
-        "negative": lambda *case: np.abs(asked(*case)),
-        "squared": lambda *case: np.square(asked(*case)),
-        "sorted": lambda *case: sorted(asked(*case), reverse=True),
-        "ridge is missing": lambda X, Y, x, y, ridge: asked(X, Y, x, y, 1e-9),
+    "noise_vote": {
+        "asked the pairs": lambda X, Y, x, y: voted(X, Y, x, y, ask=(X, Y)),
+        "fitted on the new": lambda X, Y, x, y: voted(x, y, x, y),
+        "counted": lambda *case: voted(*case, vote=lambda a: 1),
+        "standard deviations": lambda *case: voted(*case, vote=np.std),
+        "of the others": lambda *case: 1 - voted(*case),
+        "without its sign": lambda *case: voted(*case, noise=lambda r: abs(r) < 0.2),
+        "numbers of Y": lambda X, Y, x, y: voted(Y, X, y, x),
+        "percent": lambda *case: 100 * voted(*case),
     },
     "gradient_of_f": {
         "convicts": lambda f, g, P, T, e, e_t: along_the_sphere(f, g, P, T, e_t, e),
@@ -744,6 +640,58 @@ def control_named(**said):
     return lambda: right | dict(e="nothing") | said
 
 
+def powered(left, right=None):
+    """A teacher of one power on all data, or of another power on the right side."""
+
+    def teacher(X, Y):
+        W_x, rho, W_y = canonical_maps(X, Y)
+        return W_x * rho**left, W_y * rho ** (left if right is None else right)
+
+    return teacher
+
+
+def held_back(n_parts, powers=(0, 1, 2, 4, 8), part=slice(None)):
+    """The power that finds most partners in each of n_parts of the pairs, fitted on the rest."""
+
+    def n_found(teacher, X, Y):
+        found = 0
+        for rows in np.array_split(np.arange(len(X)), n_parts):
+            others = np.setdiff1d(np.arange(len(X)), rows)
+            W_x, W_y = teacher(X[others], Y[others])
+            distance = cdist(X[rows] @ W_x, Y[rows] @ W_y, "cosine")
+            found += (distance.argmin(0) == np.arange(len(rows))).sum()
+            found += (distance.argmin(1) == np.arange(len(rows))).sum()
+        return found
+
+    def teacher(X, Y):
+        X, Y = X[part], Y[part]
+        best = max(powers, key=lambda power: n_found(powered(power), X, Y))
+        return powered(best)(X, Y)
+
+    return teacher
+
+
+def found_among_the_fitted(X, Y):
+    def n_found(power):
+        W_x, W_y = powered(power)(X, Y)
+        return (cdist(X @ W_x, Y @ W_y, "cosine").argmin(1) == np.arange(len(X))).sum()
+
+    return powered(max((0, 1, 2, 4, 8), key=n_found))(X, Y)
+
+
+def world_with(private, shared=1.0, n_shared=8, n_private=6):
+    def world(rng, n):
+        both = shared * rng.standard_normal((n, n_shared))
+        return [np.hstack([both, private * rng.standard_normal((n, n_private))]) for _ in range(2)]
+
+    return world
+
+
+def turned_and_loud(rng, n):
+    turns = stats.ortho_group.rvs(14, size=2, random_state=rng)
+    return [z @ turn for z, turn in zip(world_with(3.0)(rng, n), turns)]
+
+
 JUDGED_RIGHT = {
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
@@ -794,6 +742,8 @@ JUDGED_RIGHT = {
     ],
     "closing": [grid_share, parallel_sides, lambda means: 1 - (1 - grid_share(means)) ** 2],
     "missing_control": [control_named()],
+    "weighted_teacher": [held_back(5), held_back(2), held_back(10, (0, 0.5, 1, 2, 3, 5, 8, 12))],
+    "loud_world": [world_with(10.0), turned_and_loud, world_with(30.0, n_private=1)],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -848,6 +798,24 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "how many permutations": control_named(c="nothing"),
         "the same head": control_named(d="more draws"),
         "What more": control_named(e="more draws"),
+    },
+    "weighted_teacher": {
+        "two matrices": lambda X, Y: canonical_maps(X, Y),
+        "finite numbers": lambda X, Y: (np.full((24, 24), np.nan), np.eye(24)),
+        "full vote": powered(0),
+        "W_y power 0": powered(4, 0),
+        "take power 8": powered(8),
+        "with 40 pairs you chose": found_among_the_fitted,
+        "not those of power": held_back(5, part=slice(0, None, 2)),
+    },
+    "loud_world": {
+        "two tables": lambda rng, n: world_with(10.0)(rng, n)[0],
+        "NaN": world_with(np.inf),
+        "two columns": lambda rng, n: np.ones((2, n, 3)),
+        "nobody finds": world_with(10.0, shared=0.0),
+        "too easy": world_with(0.01),
+        "whitening loses": world_with(0.2, 0.8 ** np.arange(12), 12, 12),
+        "apart": world_with(1.0, n_private=16),
     },
     "best_angle": {
         "in radians": lambda *case: np.deg2rad(best_axis(*case)),
