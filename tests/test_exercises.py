@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import itertools
 import pkgutil
 import re
 
@@ -285,31 +286,8 @@ def test_an_unknown_mistake_of_a_lesson_shows_both_values():
 # The lessons' exercises once more, from scipy and scikit-learn or number by number
 
 
-def without_row_means(X):
-    return (X.T - X.mean(1)).T
-
-
-def next_loss(output, x, length, ahead=1, last=0, finish=np.mean):
-    """Sequence by sequence, number by number."""
-    errors = []
-    for o, y, n in zip(output, x, length):
-        for t in range(len(y) - ahead):
-            if t + ahead < n + last:
-                errors.append((o[t] - y[t + ahead]) ** 2)
-    return finish(errors)
-
-
-def looped(A, B, score=stats.pearsonr):
-    """Unit by unit."""
-    return [np.atleast_1d(score(a, b))[0] for a, b in zip(A.T, B.T)]
-
-
 def cosine(a, b):
     return a @ b / np.sqrt(a @ a * (b @ b))
-
-
-def covariance(a, b):
-    return np.cov(a, b, ddof=0)[0, 1]
 
 
 def canonical_maps(X, Y, ridge=0.1):
@@ -361,11 +339,6 @@ def where_believing_stops_to_pay(var_x, var_y, weighs=lambda w: w):
 
 RIGHT = {
     "harmless_distance": where_believing_stops_to_pay,
-    "next_embedding_loss": next_loss,
-    "unit_correlations": looped,
-    "max_null_threshold": lambda null, level: np.percentile(
-        np.maximum(null.max(axis=1), -null.min(axis=1)), 100 * (1 - level)
-    ),
     "noise_vote": voted,
     "gradient_of_f": along_the_sphere,
     "slope_in_epsilon": lambda K, P, T, e: np.vdot(T - P, K / e**2),
@@ -379,46 +352,6 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "estimate from both": lambda x, y: (1 / x + 1 / y) ** -0.5,
         "do not add": lambda x, y: x**0.5 + y**0.5,
         "1 - w": lambda *case: where_believing_stops_to_pay(*case, lambda w: 1 - w),
-    },
-    "next_embedding_loss": {
-        "just seen": lambda o, x, n: next_loss(o, x, n, ahead=0),
-        "the past": lambda o, x, n: next_loss(o[:, 1:], x[:, :-1], n - 1, ahead=0),
-        "padding counts": lambda o, x, n: next_loss(o, x, n, last=99),
-        "compared with padding": lambda o, x, n: next_loss(o, x, n, last=1),
-        "left out of the sum": lambda o, x, n: (
-            next_loss(o, x, n, finish=np.sum) / (x.size - x[:, 0].size)
-        ),
-        "all numbers of the batch": lambda o, x, n: next_loss(o, x, n, finish=np.sum) / x.size,
-        "asked for the mean": lambda o, x, n: next_loss(o, x, n, finish=np.sum),
-        "over the d": lambda o, x, n: next_loss(o, x, n, finish=np.sum) / (n - 1).sum(),
-        "short ones": lambda o, x, n: np.mean(
-            [np.mean((o[i, : m - 1] - x[i, 1:m]) ** 2) for i, m in enumerate(n)]
-        ),
-    },
-    "unit_correlations": {
-        "cosine": lambda A, B: looped(A, B, cosine),
-        "SAMPLE": lambda A, B: looped(without_row_means(A), without_row_means(B), cosine),
-        "covariance": lambda A, B: looped(A, B, covariance),
-        "n - 1": lambda A, B: looped(
-            A, B, lambda a, b: covariance(a, b) / (a.std(ddof=1) * b.std(ddof=1))
-        ),
-        "negative": lambda A, B: np.abs(looped(A, B)),
-        "squared": lambda A, B: looped(A, B, lambda a, b: stats.linregress(a, b).rvalue ** 2),
-        "itself": lambda A, B: np.ones(A.shape[1]),
-    },
-    "max_null_threshold": {
-        "one pot": lambda null, level: np.percentile(abs(null).ravel(), 100 - 100 * level),
-        "negative": lambda null, level: np.quantile([max(row) for row in null], 1 - level),
-        "wrong end": lambda null, level: np.quantile([max(abs(row)) for row in null], level),
-        "WEAKEST": lambda null, level: np.quantile([min(abs(row)) for row in null], 1 - level),
-        "averaged": lambda null, level: np.mean(
-            [np.quantile(abs(unit), 1 - level) for unit in null.T]
-        ),
-        "over permutations": lambda null, level: np.quantile(
-            [max(abs(unit)) for unit in null.T], 1 - level
-        ),
-        "grows": lambda null, level: max(null.max(), -null.min()),
-        "by chance": lambda null, level: np.mean([max(abs(row)) for row in null]),
     },
     "noise_vote": {
         "asked the pairs": lambda X, Y, x, y: voted(X, Y, x, y, ask=(X, Y)),
@@ -692,6 +625,43 @@ def turned_and_loud(rng, n):
     return [z @ turn for z, turn in zip(world_with(3.0)(rng, n), turns)]
 
 
+def exchanged(names, i, j):
+    names = np.array(names)
+    names[[i, j]] = names[[j, i]]
+    return names
+
+
+def fit_of(counts, P_y, names):
+    return np.sum(counts * np.log(P_y)[names][:, names])
+
+
+def every_name(counts, P_y, best=max):
+    orders = [list(order) for order in itertools.permutations(range(len(P_y)))]
+    return best(orders, key=lambda names: fit_of(counts, P_y, names))
+
+
+def climbed(counts, P_y, n_starts=150):
+    """The best of several climbs, each by the best exchange of two names."""
+    tops = []
+    for seed in range(n_starts):
+        names, fit = np.random.default_rng(seed).permutation(len(P_y)), -np.inf
+        while fit_of(counts, P_y, names) > fit:
+            fit = fit_of(counts, P_y, names)
+            near = [exchanged(names, *pair) for pair in itertools.combinations(range(8), 2)]
+            names = max([names, *near], key=lambda near: fit_of(counts, P_y, near))
+        tops.append((fit, tuple(names)))
+    return max(tops)[1]
+
+
+def with_names(P, E, names):
+    return P[np.ix_(names, names)], E
+
+
+def placed(**said):
+    right = dict(a=("same", "tied", "gain"), b=("same", "free", "nothing"))
+    return lambda: right | dict(c=("other", "tied", "loss")) | said
+
+
 JUDGED_RIGHT = {
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
@@ -744,9 +714,44 @@ JUDGED_RIGHT = {
     "missing_control": [control_named()],
     "weighted_teacher": [held_back(5), held_back(2), held_back(10, (0, 0.5, 1, 2, 3, 5, 8, 12))],
     "loud_world": [world_with(10.0), turned_and_loud, world_with(30.0, n_private=1)],
+    "find_names": [climbed, every_name],
+    "bad_Y": [
+        lambda P, E: with_names(P, E, [1, 0, 2, 3]),
+        lambda P, E: [P.tolist(), E[[0, 2, 1, 3]].tolist()],
+        lambda P, E: (P, 1.01 * exchanged(E, 2, 3)),
+    ],
+    "place": [placed(), placed(a=["same", "tied", "gain"])],
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
+    "find_names": {
+        "are no names": lambda counts, P_y: P_y.argmax(1) * 0,
+        "left all names": lambda counts, P_y: range(8),
+        "other way round": lambda *case: np.argsort(every_name(*case)),
+        "worse": lambda *case: every_name(*case, best=min),
+        "better fit": lambda *case: climbed(*case, n_starts=1),
+    },
+    "bad_Y": {
+        "two things": lambda P, E: P,
+        "the shapes": lambda P, E: (E, P),
+        "another law": lambda P, E: (P[::-1], E),
+        "looks like no state": lambda P, E: (P, E + 9),
+        "the same state": lambda P, E: (P, E[[0, 0, 1, 2]]),
+        "X itself": lambda P, E: (P, E),
+        "renamed alike": lambda P, E: with_names(P, E[[1, 0, 2, 3]], [1, 0, 2, 3]),
+        "looks the same": lambda P, E: with_names(P, E, [1, 2, 3, 0]),
+    },
+    "place": {
+        "keys a, b": lambda: {},
+        "three words": placed(b=("same", "free", "profit")),
+        "one disease": placed(a=("other", "tied", "loss")),
+        "both hospitals": placed(a=("same", "free", "nothing")),
+        "same things": placed(b=("other", "free", "nothing")),
+        "its own way in": placed(b=("same", "tied", "gain")),
+        "as temperatures": placed(c=("same", "tied", "gain")),
+        "both kinds": placed(c=("other", "free", "nothing")),
+        "What does the map say": placed(b=("same", "free", "gain")),
+    },
     "fool_cka": {
         "the shape": lambda A: A[1:],
         "NaN": lambda A: A * np.inf,

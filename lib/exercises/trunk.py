@@ -1,224 +1,154 @@
-"""Exercises of notebook 04: the loss on the next embedding, and units that two modalities share."""
+"""Exercises of lesson 04: names from a few jumps, a wrong anchor, three methods on two dials."""
+
+import itertools
 
 import numpy as np
 
-from lib.exercises import FunctionExercise
+from lib.exercises import Exercise
+
+# Exercise 1
 
 
-def _padded_batches():
-    """Three (output, x, length): lengths from 2 on; x is zero beyond them, output is not."""
-    rng = np.random.default_rng(7)
-    cases = []
-    for lengths, d in [((5, 3, 2), 4), ((2, 6, 4, 6), 3), ((7, 3), 2)]:
-        length = np.array(lengths)
-        shape = (len(length), length.max(), d)
-        real = np.arange(length.max()) < length[:, None]
-        output = rng.standard_normal(shape)
-        x = rng.standard_normal(shape) * real[..., None]
-        cases.append((output, x, length))
-    return cases
+def _puzzles(k=8, n_jumps=72):
+    """Three (counts, P_y, names): jumps of X, the law in Y's names, and the true names."""
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        first, second = (np.eye(k)[rng.permutation(k)] for _ in range(2))
+        P = 0.6 * first + 0.3 * second + 0.1 / k
+        counts = np.zeros((k, k))
+        for state in rng.integers(k, size=n_jumps):
+            counts[state, rng.choice(k, p=P[state])] += 1
+        names = rng.permutation(k)
+        P_y = np.zeros((k, k))
+        P_y[np.ix_(names, names)] = P
+        yield counts, P_y, names
 
 
-def _squared_errors(output, x, length, shift=1, real=1):
-    """Of output at t + max(-shift, 0) against x at t + max(shift, 0), where t + real < length."""
-    t = np.arange(x.shape[1] - abs(shift))
-    errors = (output[:, t + max(-shift, 0)] - x[:, t + max(shift, 0)]) ** 2
-    return errors[t + real < length[:, None]]
+def _fit(counts, P_y, names):
+    return (counts * np.log(P_y[np.ix_(names, names)])).sum()
 
 
-def _next_embedding_loss(output, x, length):
-    return _squared_errors(output, x, length).mean()
+def _judge_names(find_names):
+    for counts, P_y, true in _puzzles():
+        k = len(P_y)
+        names = np.asarray(find_names(counts, P_y))
+        if names.dtype.kind != "i" or sorted(names.ravel().tolist()) != list(range(k)):
+            hint = f"these are no names: {names.tolist()}."
+            return "form", hint, f"Return the whole numbers from 0 to {k - 1}, each of them once."
+        names = names.ravel()
+        fit, needed = _fit(counts, P_y, names), _fit(counts, P_y, true) - 1e-6
+        if fit >= needed:
+            continue
+        if np.array_equal(names, np.arange(k)):
+            hint = "you left all names as they are."
+            return "same", hint, "Begin anywhere, exchange two names, keep what fits better."
+        if _fit(counts, P_y, np.argsort(names)) >= needed:
+            hint = "you found the names, but return them the other way round."
+            return "inverse", hint, "names[i] is the state of Y that X calls i, as `fit` wants it."
+        by_chance = [_fit(counts, P_y, np.roll(true, shift)) for shift in range(1, k)]
+        if fit < np.mean(by_chance):
+            hint = f"these names fit worse ({fit:.0f}) than names by chance would."
+            return "sign", hint, "The fit is negative: the largest is the one nearest to zero."
+        hint = f"your names fit {fit:.1f}, the true ones {needed:.1f}: a better fit is possible."
+        return "stuck", hint, "A search that only climbs gets stuck: climb from many random starts."
+    return "In three worlds the names fit at least as well as the true ones"
 
 
-def _mean_per_sequence(output, x, length):
-    losses = []
-    for i in range(len(x)):
-        one = slice(i, i + 1)
-        losses.append(_next_embedding_loss(output[one], x[one], length[one]))
-    return np.mean(losses)
+find_names = Exercise("find_names", _judge_names, ["counts", "P_y"])
+
+# Exercise 2
 
 
-next_embedding_loss = FunctionExercise(
-    "next_embedding_loss",
-    cases=_padded_batches(),
-    solution=_next_embedding_loss,
-    mistakes=[
-        (
-            lambda output, x, length: _squared_errors(output, x, length, shift=0, real=0).mean(),
-            "your network is asked for what it has just seen.",
-            "Compare the output at t with the input at t + 1.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length, shift=-1).mean(),
-            "you predict the past.",
-            "output[:, :-1] speaks of x[:, 1:].",
-        ),
-        (
-            lambda output, x, length: ((output[:, :-1] - x[:, 1:]) ** 2).mean(),
-            "the padding counts as well.",
-            "Keep the places where t + 1 < length.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length, real=0).mean(),
-            "the last real output of a short sequence is compared with padding.",
-            "It is the TARGET that must be real: t + 1 < length.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length).sum() / output[:, 1:].size,
-            "the padding is left out of the sum, but not out of the number you divide by.",
-            "Divide by how many numbers count.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length).sum() / output.size,
-            "you divide by all numbers of the batch.",
-            "Divide by how many numbers count: real targets only.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length).sum(),
-            "you add up; we asked for the mean.",
-            "Divide by how many numbers count.",
-        ),
-        (
-            lambda output, x, length: _squared_errors(output, x, length).sum(1).mean(),
-            "you add up over the d numbers of an element.",
-            "The mean is over these as well.",
-        ),
-        (
-            _mean_per_sequence,
-            "you average inside every sequence first; short ones then weigh more.",
-            "Take one mean over all numbers that count.",
-        ),
-    ],
-)
+def _laws():
+    """Two (P, E); the second law is the same for every turn of its four names."""
+    rng = np.random.default_rng(5)
+    ring = np.array([np.roll([0.1, 0.7, 0.15, 0.05], i) for i in range(4)])
+    other = np.array(
+        [[0.7, 0.2, 0.05, 0.05], [0.1, 0.1, 0.6, 0.2], [0.2, 0.1, 0.1, 0.6], [0.6, 0.2, 0.1, 0.1]]
+    )
+    for P in (other, ring):
+        yield P, 2 * rng.standard_normal((4, 8))
 
 
-def _two_views():
-    """Three (A, B): activations (n, d) in two views, not centred, of unequal scales."""
-    rng = np.random.default_rng(8)
-    cases = []
-    for n, d in [(20, 4), (12, 6), (30, 3)]:
-        common = rng.standard_normal((n, d))
-        A = common * np.arange(1, d + 1) + rng.standard_normal((n, d)) + 2
-        B = rng.standard_normal((n, d)) - 0.7 * common - 1
-        cases.append((A, B))
-    return cases
+def _judge_bad(bad_Y):
+    harms = []
+    for P, E in _laws():
+        pair = bad_Y(P, E)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            return "pair", "return two things: P_y and E_y.", "return P_y, E_y"
+        P_y, E_y = (np.asarray(part, dtype=float) for part in pair)
+        if P_y.shape != P.shape or E_y.shape != E.shape:
+            hint = f"the shapes are {P_y.shape} and {E_y.shape}, not {P.shape} and {E.shape}."
+            return "shapes", hint, "First the law, then the emissions: one row per state."
+        orders = map(list, itertools.permutations(range(4)))
+        if not any(np.allclose(P_y, P[np.ix_(order, order)]) for order in orders):
+            hint = "this is another law: no renaming of its states turns it into X's."
+            return "law", hint, "Rename rows and columns in the same way: P[np.ix_(names, names)]."
+        distances = np.linalg.norm(E_y[:, None] - E, axis=2)  # of Y's states from X's
+        apart = np.linalg.norm(E[:, None] - E, axis=2)[~np.eye(4, dtype=bool)].min()
+        if distances.min(1).max() > apart / 2:
+            hint = "some state of Y looks like no state of X: nobody would mistake it for one."
+            return "strangers", hint, "The worst Y looks just like X. Use the rows of E."
+        read_as = distances.argmin(1)
+        if len(set(read_as)) < 4:
+            hint = "two states of Y look like the same state of X."
+            return "twice", hint, "Use every row of E once."
+        read = np.zeros((4, 4))
+        read[np.ix_(read_as, read_as)] = P_y
+        often = np.linalg.matrix_power(P, 200)[0]
+        harms.append((often[:, None] * P * np.log(P / read)).sum())
+        if harms[-1] > 1e-6:
+            continue
+        if len(harms) > 1:  # it was none of the others in the first world
+            hint = "this law looks the same after that renaming, so nobody is harmed."
+            return "symmetry", hint, "Try all renamings, and take the one that changes P most."
+        if np.array_equal(read_as, np.arange(4)):
+            hint = "this Y is X itself: nothing could help more."
+            return "itself", hint, "Rename the states in the law, and leave the emissions, say."
+        hint = "law and emissions are renamed alike: whoever reads Y finds X's own law."
+        return "alike", hint, "Rename one of the two only."
+    words = " and ".join(f"{harm:.2f}" for harm in harms)
+    return f"Whoever reads this Y as X loses {words} nats per jump, in two worlds"
 
 
-def _centred(X, axis=0):
-    return X - X.mean(axis, keepdims=True)
+bad_Y = Exercise("bad_Y", _judge_bad, ["P", "E"])
+
+# Exercise 3
+
+_PLACES = {
+    "a": ("same", "tied", "gain"),
+    "b": ("same", "free", "nothing"),
+    "c": ("other", "tied", "loss"),
+}
+_WORDS = {"same", "other"}, {"free", "tied"}, {"gain", "nothing", "loss"}
+_HINTS = {
+    ("a", 0): ("one disease, two hospitals: what do they share?", "How it runs is its law."),
+    ("a", 1): ("the numbers of both hospitals mean the same.", "One device, one unit: tied."),
+    ("b", 0): ("both peoples talk about the same things.", "What follows what is alike."),
+    ("b", 1): ("each language has its own way in and its own way out.", "So the maps are free."),
+    ("c", 0): ("do prices move as temperatures do?", "Equal scales are no equal law."),
+    ("c", 1): ("one network reads both kinds of numbers.", "The same maps for both: tied."),
+}
 
 
-def _cosines(A, B):
-    return (A * B).sum(0) / np.sqrt((A**2).sum(0) * (B**2).sum(0))
+def _judge_places(place):
+    said = place()
+    if not isinstance(said, dict) or set(said) != set(_PLACES):
+        return "keys", "return a dictionary with the keys a, b and c.", 'Begin with {"a": (...'
+    for letter, right in _PLACES.items():
+        words = said[letter]
+        if len(words) != 3 or any(w not in known for w, known in zip(words, _WORDS)):
+            hint = f"{letter} needs three words: same or other; free or tied; what X will see."
+            return "words", hint, f'One of them is not known: {words}. The last is "gain", or ...'
+        for k in (0, 1):
+            if words[k] != right[k]:
+                hint, fuller = _HINTS[letter, k]
+                return (letter, k), f"{letter}: {hint}", fuller
+    for letter, right in _PLACES.items():
+        if said[letter][2] != right[2]:
+            hint = f"{letter}: law and spaces are right. What does the map say there?"
+            return "effect", hint, f"Find the corner '{right[0]} law, {right[1]}' on it."
+    return None
 
 
-def _unit_correlations(A, B):
-    return _cosines(_centred(A), _centred(B))
-
-
-unit_correlations = FunctionExercise(
-    "unit_correlations",
-    cases=_two_views(),
-    solution=_unit_correlations,
-    mistakes=[
-        (
-            lambda A, B: _cosines(A, B),
-            "this is the cosine: did you centre?",
-            "Subtract from every unit its own mean over the samples.",
-        ),
-        (
-            lambda A, B: _cosines(_centred(A, axis=1), _centred(B, axis=1)),
-            "you centre every SAMPLE over its units.",
-            "The mean is over samples, axis 0.",
-        ),
-        (
-            lambda A, B: (_centred(A) * _centred(B)).mean(0),
-            "this is the covariance: a loud unit wins.",
-            "Divide by both standard deviations.",
-        ),
-        (
-            lambda A, B: _unit_correlations(A, B) * (len(A) - 1) / len(A),
-            "you divide by n in one place and by n - 1 in the other.",
-            "Use the same divisor for covariance and standard deviations; then it cancels.",
-        ),
-        (
-            lambda A, B: np.abs(_unit_correlations(A, B)),
-            "where are the negative ones?",
-            "Keep the sign; take the absolute value when you compare strengths.",
-        ),
-        (
-            lambda A, B: _unit_correlations(A, B) ** 2,
-            "this is r squared.",
-            "We asked for r, with its sign.",
-        ),
-        (
-            lambda A, B: _unit_correlations(A, A),
-            "you correlate A with itself.",
-            "np.corrcoef(A.T, B.T) has four blocks; A against B is an off-diagonal one.",
-        ),
-    ],
-)
-
-
-def _nulls():
-    """Three (null, level): correlations under shuffled pairs; negative ones are the larger."""
-    rng = np.random.default_rng(9)
-    cases = []
-    for n_permutations, n_units, level in [(50, 4, 0.05), (30, 7, 0.1), (80, 3, 0.2)]:
-        scales = np.arange(1, n_units + 1)
-        null = 0.1 * rng.standard_normal((n_permutations, n_units)) * scales - 0.1
-        cases.append((null, level))
-    return cases
-
-
-def _max_null_threshold(null, level):
-    return np.quantile(np.abs(null).max(1), 1 - level)
-
-
-max_null_threshold = FunctionExercise(
-    "max_null_threshold",
-    cases=_nulls(),
-    solution=_max_null_threshold,
-    mistakes=[
-        (
-            lambda null, level: np.quantile(np.abs(null), 1 - level),
-            "with all units in one pot this is the threshold for ONE unit chosen beforehand.",
-            "You look for the best of many: take each permutation's largest first.",
-        ),
-        (
-            lambda null, level: np.quantile(null.max(1), 1 - level),
-            "a strong negative correlation is a find too.",
-            "Take absolute values before the maximum.",
-        ),
-        (
-            lambda null, level: _max_null_threshold(null, 1 - level),
-            "this is the wrong end of the distribution.",
-            "Only `level` of the permutations may lie ABOVE: the quantile is 1 - level.",
-        ),
-        (
-            lambda null, level: np.quantile(np.abs(null).min(1), 1 - level),
-            "this is each permutation's WEAKEST unit.",
-            "Take the largest over units.",
-        ),
-        (
-            lambda null, level: np.quantile(np.abs(null), 1 - level, axis=0).mean(),
-            "a threshold per unit, averaged, is not yet corrected for the number of units.",
-            "First the maximum over units, then the quantile over permutations.",
-        ),
-        (
-            lambda null, level: np.quantile(np.abs(null).max(0), 1 - level),
-            "you take the maximum over permutations.",
-            "The maximum is over units, axis 1; the quantile over permutations.",
-        ),
-        (
-            lambda null, level: np.abs(null).max(),
-            "the largest of all permutations grows with their number.",
-            "Take the quantile 1 - level of the permutations' maxima.",
-        ),
-        (
-            lambda null, level: np.abs(null).max(1).mean(),
-            "the mean would be passed by chance about every second time.",
-            "Take the quantile 1 - level.",
-        ),
-    ],
-)
+place = Exercise("place", _judge_places)
