@@ -98,6 +98,12 @@ def test_every_picture_has_its_words(name):
                 assert alt[:20] in caption.replace("&#x27;", "'").replace("&quot;", '"')
 
 
+def test_no_two_notebooks_write_one_figure():
+    shown = [o["data"]["text/plain"] for name in PATHS for o in outputs(read(name)) if "data" in o]
+    pictures = [words for words in shown if words.startswith("picture ")]
+    assert len(pictures) > 100 and len(set(pictures)) == len(pictures)
+
+
 @each
 def test_every_committed_claim_holds(name):
     text = json.dumps([output.get("data", {}) for output in outputs(read(name))])
