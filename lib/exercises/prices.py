@@ -36,7 +36,7 @@ def _judge_spend(spend):
             wrong = _not_best(error, price, images, words)
             if wrong:
                 return wrong
-    return f"at {len(MARKETS)} prices on two hills"
+    return f"at {len(MARKETS)} prices in two valleys"
 
 
 def _not_best(error, price, images, words):
