@@ -18,7 +18,6 @@ from scipy.linalg import eigh
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 
 from lib.losses import infonce
 from lib.validation import invalid
@@ -156,8 +155,10 @@ class BagOfWords(Encoder):
         if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
             raise invalid("samples", type(captions).__name__, "a list of captions (strings)")
         rows = [[self.index[w] for w in c.split() if w in self.index] for c in captions]
-        rows = [torch.tensor(row, dtype=torch.long) for row in rows]
-        return pad_sequence(rows, batch_first=True, padding_value=len(self.vocabulary))
+        lengths = np.array([len(row) for row in rows])
+        words = np.full((len(rows), lengths.max(initial=0)), len(self.vocabulary))
+        words[np.arange(words.shape[1]) < lengths[:, None]] = list(itertools.chain(*rows))
+        return torch.from_numpy(words)
 
     def forward(self, words, weight=1.0):
         """Counts (n, len(vocabulary)); `weight`, a number or (n, longest), is each word's worth."""

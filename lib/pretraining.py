@@ -157,7 +157,7 @@ def features(encoder, world, purpose, n, start=0):
     return cache.array(key, lambda: encoder.encode(look()))
 
 
-@functools.lru_cache(maxsize=4)  # several encoders in turn look at the same scenes
+@functools.lru_cache(maxsize=8)  # several encoders in turn look at the same scenes
 def _samples(world, modality, purpose, n, start=0):
     return world.look(modality, world.scenes(purpose, n, start))
 

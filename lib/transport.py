@@ -159,20 +159,22 @@ class _Kernel:
 
     def sweep(self, v):
         """Column sums (m,) of the plan of v; `dual` is mean(v) - mean(log sum exp(logits + v))."""
-        far = (v - self.v0).abs().max() > FAR
+        w = v - self.v0
+        far = torch.linalg.vector_norm(w, math.inf).item() > FAR
         if far:
             self.v0 = v.to(self.sums.dtype).to(v.dtype)  # what rounding takes away is left to w
-        self.w = (v - self.v0).exp().to(self.sums.dtype)
+            w = v - self.v0
+        self.w = w.exp().to(self.sums.dtype)
         columns = torch.zeros_like(v)
         for rows, block in self.blocks:
             if far or not self.keep:
                 self._exponentiate(rows, self.logits(rows, block))
             # in parts: MKL multiplies a batch with vectors on all threads, a single matrix on one
-            parts = block.unflatten(0, (math.gcd(len(block), 8), -1))
+            parts = block.unflatten(0, (math.gcd(len(block), torch.get_num_threads()), -1))
             sums = self.sums[rows].view(len(parts), 1, -1)
             torch.bmm(self.w.expand(len(parts), 1, -1), parts.mT, out=sums)
             columns += torch.bmm(sums.reciprocal(), parts).sum((0, 1))
-        self.dual = (v.mean() - (self.sums.log() + self.top).to(v.dtype).mean()).item()
+        self.dual = (v.mean() - (self.sums.log() + self.top).mean(dtype=v.dtype)).item()
         return columns * self.w / len(self.sums)
 
     def plan(self):
@@ -196,7 +198,7 @@ def _solve(kernel, name, tolerance, max_iterations):
     for iteration in range(1, check_int("max_iterations", max_iterations) + 1):
         columns = kernel.sweep(v)
         relative = len(v) * columns
-        error = (relative - 1).square().mean().sqrt().item()
+        error = torch.linalg.vector_norm(relative - 1).item() / math.sqrt(len(v))
         best = min(best, (error, iteration, v))
         if error <= tolerance or not math.isfinite(error):
             break
@@ -224,6 +226,6 @@ def _anderson(steps, residuals):
     """The combination of steps whose residual would be least, were it linear (type II)."""
     moves, changes = torch.stack(steps).diff(dim=0), torch.stack(residuals).diff(dim=0)
     gram = (changes @ changes.T).cpu().double()
-    gram.diagonal().add_(1e-10 * (gram.trace() + residuals[-1].square().sum().item()))
+    gram.diagonal().add_(1e-10 * (gram.trace() + residuals[-1].dot(residuals[-1]).item()))
     weights = torch.linalg.solve(gram, (changes @ residuals[-1]).cpu().double())
     return steps[-1] - weights.to(moves) @ moves

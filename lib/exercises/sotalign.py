@@ -1,11 +1,10 @@
-"""Exercises of lesson 09: are there levels, and at which temperatures does a student see them?"""
+"""Exercises of lesson 09: are there levels, and can they hide from a fourth moment?"""
 
 import numpy as np
 import torch
 
-from lib.alignment import SOTAlign, align, recall
 from lib.exercises import Exercise
-from lib.teachers import weighted_cca
+from lib.transport import entropic_plan
 
 
 def _scores():
@@ -48,63 +47,44 @@ def _judge_levels(levels):
 levels = Exercise("levels", _judge_levels, ["scores"])
 
 
-def _clusters(seed):
-    """Pairs (60), unpaired rows and test pairs of 40 clusters, and noise like the unpaired rows."""
-    rng = np.random.default_rng([seed, 77])
-    mixings = [np.linalg.qr(rng.standard_normal((24, 24)))[0] for _ in "xy"]
-    centres = rng.standard_normal((40, 12))
-
-    def both(n, same):
-        shared = 0.95 * centres[rng.integers(40, size=(2, n))]
-        shared = shared + 0.3 * rng.standard_normal(shared.shape)
-        rows = [np.hstack([s, rng.standard_normal((n, 12))]) for s in shared[[0, 0 if same else 1]]]
-        return [torch.tensor(z @ mixing).float() for z, mixing in zip(rows, mixings)]
-
-    pairs, rest, test = both(60, True), both(4000, False), both(1000, True)
-    noise = [
-        torch.tensor(rng.multivariate_normal(z.mean(0), np.cov(z.T.numpy()), 4000)).float()
-        for z in rest
-    ]
-    return pairs, rest, test, noise
+def _step(s, a, b):
+    """Error over s in the step of the toy: what T at 0.5 less P at 2.5 passes on of either."""
+    affinity = torch.tensor(np.outer(a, b))
+    T, P = (entropic_plan(affinity, epsilon).plan.numpy() for epsilon in (0.5, 2.5))
+    parts = np.c_[s, a - s, np.ones(len(s))]
+    of_s, of_error, _ = np.linalg.lstsq(parts, len(a) * (T - P) @ b, rcond=None)[0]
+    return of_error / of_s
 
 
-def _judge_temperatures(temperatures):
-    pair = np.asarray(temperatures, dtype=float)
-    if pair.shape != (2,) or not (np.isfinite(pair) & (pair >= 0.005) & (pair <= 10)).all():
-        hint = "give two numbers between 0.005 and 10: (of the student, of the teacher)."
-        return hint, hint, "For example (0.1, 0.02), with which the student loses."
-    epsilon, epsilon_teacher = pair
-    if epsilon <= epsilon_teacher:
-        hint = "the student must be hotter than the teacher."
-        return (
-            hint,
-            hint,
-            "At equal temperatures P = T, and nothing moves.",
-        )
-    gains = []
-    for seed in (0, 1):
-        pairs, rest, test, noise = _clusters(seed)
-        teacher = weighted_cca(*(z.numpy() for z in pairs), ridge=0.3, power=3.0)
-        loss = SOTAlign(teacher, 10.0, "klot", epsilon, epsilon_teacher, tolerance=3e-3)
-        sizes = dict(lr=3e-3, batch_size=316, max_pairs=60)
-        score = recall(*test)
-        before, true, false = (
-            score(align(loss, pairs, rows, start=teacher, steps=steps, **sizes))
-            for rows, steps in ((rest, 0), (rest, 60), (noise, 60))
-        )
-        gains.append((true - before, false - before))
-    true, false = np.mean(gains, axis=0)
-    found = f"true rows give {true:+.2f}, noise {false:+.2f}"
-    if true < 0.2 and epsilon_teacher < 0.08:
-        hint = f"{found}: the plans still look within clusters."
-        return "cold", hint, "The teacher's plan must be blurred within a cluster: try 0.1."
-    if true < 0.2:
-        hint = f"{found}: the plans hardly see the clusters, or hardly differ."
-        return "hot", hint, "Go back towards 0.1 for the teacher, and thrice that for the student."
-    if true <= false:
-        hint = f"{found}: that gain is in the covariance."
-        return "noise", hint, "Try a teacher's plan at 0.1."
-    return found
+def _judge_fooling_law(fooling_law):
+    rng = np.random.default_rng(9)
+    s = np.asarray(fooling_law(20_000, rng), dtype=float)
+    if s.shape != (20_000,):
+        hint = f"for n = 20,000 the shape is {s.shape}, it should be (20000,)."
+        return hint, hint, "Draw all n at once: rng.choice(values, n, p=shares)."
+    if not np.isfinite(s).all():
+        hint = "some numbers are NaN or infinite."
+        return hint, hint, "Is a standard deviation zero?"
+    mean, variance = s.mean(), s.var()
+    if abs(mean) > 0.05 or abs(variance - 1) > 0.08:
+        hint = f"mean 0 and variance 1 are asked for; here {mean:.2f} and {variance:.2f}."
+        return "scale", hint, "Subtract the mean of your law, and divide by its deviation."
+    scores = s + 0.4 * rng.standard_normal(len(s))
+    z = (scores - scores.mean()) / scores.std()
+    kurtosis = np.mean(z**4) - 3
+    if kurtosis < -0.05:
+        hint = f"the detector finds the levels: the excess kurtosis is {kurtosis:.2f}."
+        return "found", hint, "A level far out on which few rows lie raises the fourth moment."
+    quotients = []
+    for _ in range(5):
+        s, t = (np.asarray(fooling_law(400, rng), dtype=float) for _ in "xy")
+        a, b = (z + 0.4 * rng.standard_normal(400) for z in (s, t))
+        quotients.append(_step(s, a, b))
+    quotient = np.mean(quotients)
+    if not quotient < 0.5:
+        hint = f"the step is not clean: error over s is {quotient:.2f}."
+        return "step", hint, "Levels must be farther apart than the error of 0.4, and not too rare."
+    return f"excess kurtosis {kurtosis:.2f}, error over s {quotient:.2f}"
 
 
-temperatures = Exercise("temperatures", _judge_temperatures)
+fooling_law = Exercise("fooling_law", _judge_fooling_law, ["n", "rng"])
