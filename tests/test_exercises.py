@@ -703,7 +703,10 @@ JUDGED_RIGHT = {
         stats.kurtosis,
         lambda scores: 0.8 - np.mean(np.abs(scores - scores.mean())) / scores.std(),
     ],
-    "temperatures": [(0.3, 0.1), [0.25, 0.09]],
+    "fooling_law": [
+        lambda n, rng: ((rng.random(n) < 0.18) - 0.18) / (0.18 * 0.82) ** 0.5,
+        lambda n, rng: rng.choice([-2.0, 0, 2.0], n, p=[1 / 8, 3 / 4, 1 / 8]),
+    ],
     "new_names": [
         lambda: renamed(lambda s, c: s, lambda c, s: (c + 3) % 8),
         lambda: list(range(40, 48)) + list(range(40)),
@@ -864,11 +867,12 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "heavy tails": lambda scores: -stats.kurtosis(scores),
         "near zero": lambda scores: stats.kurtosis(scores, fisher=False),
     },
-    "temperatures": {
-        "two numbers": (0.1, 0.02, 0.3),
-        "hotter than the teacher": (0.1, 0.1),
-        "within clusters": (0.1, 0.02),
-        "hardly see": (8, 4),
+    "fooling_law": {
+        "the shape": lambda n, rng: 1.0,
+        "NaN": lambda n, rng: np.full(n, np.nan),
+        "variance 1": lambda n, rng: 3 * rng.choice([-1, 1], n),
+        "finds the levels": lambda n, rng: rng.choice([-1, 1], n),
+        "not clean": lambda n, rng: rng.laplace(0, 0.5**0.5, n),
     },
     "spend": {
         "the shape": lambda error, price: 20,
