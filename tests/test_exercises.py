@@ -569,7 +569,7 @@ def parallel_sides(means):
 
 
 def control_named(**said):
-    right = dict(a="plain probe", b="names permuted", c="more draws", d="captions only start")
+    right = dict(a="plain probe", b="labels permuted", c="more draws", d="captions only start")
     return lambda: right | dict(e="nothing") | said
 
 
@@ -784,7 +784,7 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
     "new_names": {
         "accepted: 48": lambda: np.arange(6),
         "used twice": lambda: np.zeros(48, dtype=int),
-        "keep their own name": lambda: renamed(lambda s, c: s, lambda c, s: c ^ 1 if c < 4 else c),
+        "keep their own": lambda: renamed(lambda s, c: s, lambda c, s: c ^ 1 if c < 4 else c),
         "red becomes": lambda: renamed(lambda s, c: s, lambda c, s: (c + 1 + s) % 8),
         "circles become": lambda: renamed(lambda s, c: (s + 1 + c % 5) % 6, lambda c, s: c),
         "tears the grid": lambda: np.r_[16:48:2, 17:48:2, 0:16],

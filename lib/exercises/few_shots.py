@@ -1,4 +1,4 @@
-"""Exercises of lesson 05: names that cost nothing, parallelograms that close, a missing control."""
+"""Exercises of lesson 05: permute at no cost, parallelograms that close, a missing control."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ def _judge_names(new_names):
     names = np.asarray(new_names())
     if names.shape != (48,) or names.dtype.kind not in "iu":
         hint = f"got {names.dtype} of shape {names.shape}, accepted: 48 whole numbers."
-        return "shape", hint, "Entry k is the class whose name class k gets; k = 8 shape + colour."
+        return "shape", hint, "Entry k: whose captions class k gets; k = 8 shape + colour."
     if sorted(names) != list(range(48)):
-        hint = "some name is used twice, or does not exist."
+        hint = "some class is used twice, or does not exist."
         return "no permutation", hint, "Every number from 0 to 47 occurs once."
     kept = (names == np.arange(48)).sum()
     if kept:
-        hint = f"{kept} classes keep their own name."
+        hint = f"{kept} classes keep their own captions."
         return "kept", hint, "No class may: it is enough to give every class another colour."
     shape, colour = (part.reshape(6, 8) for part in np.divmod(names, 8))
     shapes_whole = (shape == shape[:, :1]).all()
@@ -71,7 +71,7 @@ def _judge_closing(closing):
 
 
 def _judge_control(missing):
-    right = dict(a="plain probe", b="names permuted", c="more draws", d="captions only start")
+    right = dict(a="plain probe", b="labels permuted", c="more draws", d="captions only start")
     right |= dict(e="nothing")
     why = dict(
         a="its baseline squeezes 256 numbers through 48. Who says that this costs nothing?",
