@@ -146,7 +146,7 @@ def _judge_places(place):
                 return (letter, k), f"{letter}: {hint}", fuller
     for letter, right in _PLACES.items():
         if said[letter][2] != right[2]:
-            hint = f"{letter}: law and spaces are right. What does the map say there?"
+            hint = f"{letter}: law and adapters are right. What does the map say there?"
             return "effect", hint, f"Find the corner '{right[0]} law, {right[1]}' on it."
     return None
 
