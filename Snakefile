@@ -8,14 +8,19 @@ PROFILE = str(config.get("profile", "laptop"))
 SEEDS = str(config.get("seeds", "0")).split()
 NOTEBOOKS = notebooks()
 PATTERN = "results/{profile}/{notebook}/seed{seed}.json"
-PRIORITY = {  # what runs for minutes starts first, so that no core waits for it at the end
-    "evidence/03_encoders": 6,
-    "evidence/02_autoencoder": 5,
-    "evidence/09_sotalign": 4,
-    "evidence/09_student": 4,
-    "evidence/07_teachers": 3,
-    "evidence/06_prices": 2,
-    "evidence/04_trunk": 1,
+PRIORITY = {  # what runs for long starts first, so that no core waits for it at the end
+    "evidence/03_encoders": 9,  # makes the encoders that others find in the cache
+    "evidence/02_autoencoder": 8,
+    "evidence/09_sotalign": 7,
+    "evidence/09_student": 6,
+    "evidence/07_teachers": 5,
+    "evidence/06_prices": 4,
+    "evidence/04_trunk": 3,
+    "evidence/05_few_shots": 2,
+    "02_train_shared_autoencoder": 1,
+    "04_share_a_trunk_without_labels": 1,
+    "06_price_words_in_images": 1,
+    "09_align_with_sotalign": 1,
 }
 RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
 

@@ -24,13 +24,19 @@ def cosines(x, y):
 
 
 def unit_rows(name, z):
-    """The rows of z (n, d) scaled to length 1; raises ValueError where a row has no direction."""
-    lengths = torch.linalg.vector_norm(check_tensor(name, z), dim=1, keepdim=True)
+    """The rows of z (n, d) scaled to length 1; raises as `lengths`."""
+    return z / lengths(name, z)
+
+
+def lengths(name, z):
+    """Lengths (n, 1) of the rows of z (n, d); raises ValueError where a row has no direction."""
+    found = torch.linalg.vector_norm(check_tensor(name, z), dim=1, keepdim=True)
     low = 10 * torch.finfo(z.dtype).tiny ** 0.5
-    if not ((lengths > low) & (lengths < 1 / low)).all():
-        got = f"rows of length {lengths.min().item():.1e} to {lengths.max().item():.1e}"
+    shortest, longest = (end.item() for end in found.aminmax())
+    if not (low < shortest and longest < 1 / low):
+        got = f"rows of length {shortest:.1e} to {longest:.1e}"
         raise invalid(name, got, f"rows of length {low:.0e} to {1 / low:.0e}")
-    return z / lengths
+    return found
 
 
 def infonce(logits, more_columns=None, more_rows=None):

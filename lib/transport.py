@@ -21,7 +21,7 @@ from functools import partial
 import psutil
 import torch
 
-from lib.losses import unit_rows
+from lib.losses import lengths
 from lib.validation import check_int, check_positive, check_tensor, invalid
 
 HISTORY = 12  # earlier iterates that Anderson acceleration looks at
@@ -71,8 +71,8 @@ def klot(f, g, a, b, epsilon=0.05, epsilon_teacher=0.01, *, tolerance=1e-3, max_
     ValueError for shapes that do not fit and for rows without a direction.
     """
     with torch.no_grad():
-        for name, z in zip("fgab", (f, g, a, b), strict=True):
-            unit_rows(name, z)  # refuses rows without a direction
+        rows = dict(f=f, g=g, a=a, b=b)
+        per_f, per_g, per_a, per_b = (1 / lengths(name, z)[:, 0] for name, z in rows.items())
     check_tensor("g", g, (None, f.shape[1]), like=f)
     check_tensor("a", a, (len(f), None), like=f)
     check_tensor("b", b, (len(g), a.shape[1]), like=f)
@@ -80,7 +80,6 @@ def klot(f, g, a, b, epsilon=0.05, epsilon_teacher=0.01, *, tolerance=1e-3, max_
     check_positive("epsilon_teacher", epsilon_teacher)
     free = torch.cuda.mem_get_info(f.device)[0] if f.is_cuda else psutil.virtual_memory().available
     with torch.no_grad(), torch.autocast(f.device.type, enabled=False):
-        per_f, per_g, per_a, per_b = (1 / torch.linalg.vector_norm(z, dim=1) for z in (f, g, a, b))
         size = (len(f), len(g))
         keep = 2 * math.prod(size) * f.element_size() < free / 2
         student = _Kernel(partial(_cosines, f, g, per_f / epsilon, per_g), *size, f, keep)
