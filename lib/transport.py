@@ -71,8 +71,8 @@ def klot(f, g, a, b, epsilon=0.05, epsilon_teacher=0.01, *, tolerance=1e-3, max_
     ValueError for shapes that do not fit and for rows without a direction.
     """
     with torch.no_grad():
-        rows = dict(f=f, g=g, a=a, b=b)
-        per_f, per_g, per_a, per_b = (1 / lengths(name, z)[:, 0] for name, z in rows.items())
+        given = {"f": f, "g": g, "a": a, "b": b}
+        per_f, per_g, per_a, per_b = (1 / lengths(name, z)[:, 0] for name, z in given.items())
     check_tensor("g", g, (None, f.shape[1]), like=f)
     check_tensor("a", a, (len(f), None), like=f)
     check_tensor("b", b, (len(g), a.shape[1]), like=f)
