@@ -13,3 +13,11 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs us, and te
 def one_thread():
     """Thousands of tiny products: threads only get in each other's way."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first: runs of notebooks, one by one; then every file as one group."""
+    items.sort(key=lambda item: item.path.name != "test_runs.py")
+    for item in items:
+        if item.path.name != "test_runs.py":  # a kernel and fixtures serve a whole file
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
