@@ -15,6 +15,7 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """The longest first: runs of notebooks, one by one; then every file as one group."""
     items.sort(key=lambda item: item.path.name != "test_runs.py")
