@@ -40,7 +40,7 @@ notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
 test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evidence run small
 	@$(PY) -m ruff check && $(PY) -m ruff format --check
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 \
-	  --dist loadgroup --no-loadscope-reorder  # in the order of tests/conftest.py
+	  --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
 browser: $(VENV)/.ready-dev  ## run notebooks in JupyterLab in headless Chromium, move sliders
 	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py

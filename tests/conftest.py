@@ -15,10 +15,7 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """The longest first: runs of notebooks, one by one; then every file as one group."""
-    items.sort(key=lambda item: item.path.name != "test_runs.py")
-    for item in items:
-        if item.path.name != "test_runs.py":  # a kernel and fixtures serve a whole file
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Files that take minutes come first, so that no core waits for one of them at the end."""
+    long = ("test_batch.py", "test_runs.py")
+    items.sort(key=lambda item: item.path.name not in long)

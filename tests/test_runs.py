@@ -1,6 +1,6 @@
 """Every notebook runs small through papermill, with its exercises solved.
 
-In a file of its own, whose tests `make test` starts first and one by one: they are the longest.
+In a file of its own, which `make test` starts first, as it takes longest.
 """
 
 import json
