@@ -27,6 +27,9 @@ lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 	@echo 'Opening JupyterLab; begin with 00_start_here.ipynb. To stop it, press Ctrl-C here twice.'
 	@cd notebooks && $(PY) -m jupyterlab $(OPTIONS)
 
+real: $(VENV)/.ready-real  ## install the encoders and drawings of lesson 11
+	@echo 'Encoders and drawings are installed; open 11 in JupyterLab: make lab'
+
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
 	@$(PY) batch.py reproduce
 
@@ -75,4 +78,4 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab reproduce figures notebooks test browser bench student forget clean
+.PHONY: help lab real reproduce figures notebooks test browser bench student forget clean

@@ -21,6 +21,10 @@ networks         networks around a shared trunk
 uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
 claims           what a notebook finds, judged, shown, recorded
+files            a user's pictures and texts, features of millions of them on the disk
+hub              anybody's frozen encoders, behind the same `encode` as ours
+concepts         real drawings with real names, from the package index
+takehome         a folder with few pairs, a closed form, a search
 parameters       a notebook's parameters, checked; profiles
 plots            one style, captions, sliders
 drawings         the drawings that explain

@@ -2,6 +2,7 @@
 
     best = weights({"model": "clip", "seed": 0, "steps": 2000}, train)  # train() -> {name: tensor}
     images = array({"world": 0, "scenes": 4000}, draw)                  # draw() -> NumPy array
+    table = rows({"encoder": "clip"}, 10**6, encode)                    # encode(0, 1024), ...
 
 The key is a dict that says everything that shaped the entry. Keys are the same where they are the
 same JSON: the order of names is nothing; 1, 1.0, "1" and True are four keys.
@@ -13,6 +14,7 @@ for its own. What is found damaged is made again, with a warning.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -27,9 +29,10 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from lib import training
 from lib.validation import invalid
 
-SUFFIX = {"weights": ".safetensors", "array": ".npy"}
+SUFFIX = {"weights": ".safetensors", "array": ".npy", "rows": ".npy"}
 OURS = re.compile(r"([0-9a-f]{24})\.(json|partial|safetensors|npy|lock)")
 
 
@@ -52,6 +55,36 @@ def array(key, make):
     return _cached(key, "array", make)
 
 
+def rows(key, n, make, chunk=1024, progress=""):
+    """The array of n rows that make(start, stop) returned chunk by chunk: mapped, read-only.
+
+    Chunks are kept as they come: who is killed loses one, and the next call goes on behind it.
+    progress: the words of a bar; none: no bar.
+    """
+    text = _canonical({**key, "n": n, "chunk": chunk}, "rows")
+    at, entry = _place(text)
+    data, state = entry.with_suffix(".npy"), entry.with_suffix(".partial")
+    with _lock(at, entry.name):
+        found = _find(entry, "rows", text)
+        if found is not None:
+            return found
+        done = _kept_chunks(data, state, chunk)
+        starts = range(0, n, chunk)
+        for start in training.progress(starts[done:], progress, start=done):
+            made = make(start, min(start + chunk, n))
+            with _writing(at):
+                mode = {"dtype": made.dtype, "shape": (n, *made.shape[1:])} if start == 0 else {}
+                table = np.lib.format.open_memmap(data, "r+" if start else "w+", **mode)
+                table[start : start + chunk] = made
+                table.flush()
+                del table  # what is on the disk need not stay in memory
+                with open(state, "a") as stream:
+                    stream.write(_digest(made) + "\n")
+        with _writing(at):
+            _finish(at, entry, "rows", text)
+        return _load(data, "rows")
+
+
 def clear():
     """Delete all entries but those that somebody is making, and nothing else; how many."""
     at, removed = folder(), 0
@@ -65,35 +98,75 @@ def clear():
 
 def _cached(key, kind, make):
     text = _canonical(key, kind)
-    at, name = folder(), hashlib.sha256(text.encode()).hexdigest()[:24]
-    entry = at / name
-    data, manifest = entry.with_suffix(SUFFIX[kind]), entry.with_suffix(".json")
-    with _lock(at, name):
-        if manifest.exists():
-            try:
-                if manifest.read_bytes() != _manifest(text, data):
-                    raise ValueError(f"it does not describe {data.name}")
-                return _load(data, kind)
-            except (OSError, ValueError, EOFError, SafetensorError) as error:
-                fault = " ".join(str(error).split())
-                warnings.warn(f"{manifest}: {fault}; the entry is rebuilt", stacklevel=3)
+    at, entry = _place(text)
+    data = entry.with_suffix(SUFFIX[kind])
+    with _lock(at, entry.name):
+        found = _find(entry, kind, text)
+        if found is not None:
+            return found
         with _writing(at):
-            _delete(entry)  # what is damaged, or was left unfinished
+            _delete(entry)  # what was left unfinished
         made = make()
         try:
             with _writing(at):
                 _save(data, kind, made)
-                _load(data, kind)  # what cannot be read back is not kept
-                _sync(data)
-                partial = entry.with_suffix(".partial")
-                partial.write_bytes(_manifest(text, data))
-                _sync(partial)
-                partial.replace(manifest)
-                _sync(at)
+                _finish(at, entry, kind, text)
         except BaseException:
             _delete(entry)
             raise
         return _load(data, kind)
+
+
+def _place(text):
+    """The cache's folder, and in it the path of an entry without its suffixes."""
+    at = folder()
+    return at, at / hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _find(entry, kind, text):
+    """What the entry holds, or None; if it is damaged it is deleted, with a warning."""
+    data, manifest = entry.with_suffix(SUFFIX[kind]), entry.with_suffix(".json")
+    if not manifest.exists():
+        return None
+    try:
+        if manifest.read_bytes() != _manifest(text, data):
+            raise ValueError(f"it does not describe {data.name}")
+        return _load(data, kind)
+    except (OSError, ValueError, EOFError, SafetensorError) as error:
+        fault = " ".join(str(error).split())
+        warnings.warn(f"{manifest}: {fault}; the entry is rebuilt", stacklevel=4)
+    with _writing(entry.parent):
+        _delete(entry)
+    return None
+
+
+def _finish(at, entry, kind, text):
+    """Write the manifest of data that stand in their file, if they can be read back."""
+    data, partial = entry.with_suffix(SUFFIX[kind]), entry.with_suffix(".partial")
+    _load(data, kind)
+    _sync(data)
+    partial.write_bytes(_manifest(text, data))
+    _sync(partial)
+    partial.replace(entry.with_suffix(".json"))
+    _sync(at)
+
+
+def _kept_chunks(data, state, chunk):
+    """How many chunks of an unfinished array are as they were when `state` noted their digests."""
+    try:
+        noted, table = state.read_text().split("\n")[:-1], np.load(data, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        noted, table = [], np.empty(0)
+    parts = (table[k * chunk : (k + 1) * chunk] for k in range(len(noted)))
+    kept = list(itertools.takewhile(lambda pair: _digest(pair[1]) == pair[0], zip(noted, parts)))
+    if len(kept) < len(noted) or not noted:
+        with _writing(state.parent):
+            state.write_text("".join(f"{digest}\n" for digest, _ in kept))
+    return len(kept)
+
+
+def _digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
 
 
 def _canonical(key, kind):
@@ -130,7 +203,10 @@ def _writing(at):
 
 def _delete(entry):
     """Delete the files of an entry, the manifest first; whether there was one."""
-    files = [entry.with_suffix(suffix) for suffix in (".json", ".partial", *SUFFIX.values())]
+    files = [
+        entry.with_suffix(suffix)
+        for suffix in dict.fromkeys((".json", ".partial", *SUFFIX.values()))
+    ]
     present = [file for file in files if file.is_file()]
     for file in present:
         file.unlink()
@@ -158,7 +234,7 @@ def _save(data, kind, made):
 
 
 def _load(data, kind):
-    if kind == "array":
+    if kind != "weights":
         return np.load(data, mmap_mode="r")
     return load(data.read_bytes())  # not mapped, so that tensors may be modified
 

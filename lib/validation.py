@@ -1,5 +1,6 @@
 """Checks of arguments: one line that names the argument, what came, and what is accepted."""
 
+import importlib
 from numbers import Integral, Real
 
 import numpy as np
@@ -42,6 +43,15 @@ def check_choice(name, value, choices):
     if not any(value is choice or value == choice for choice in choices):
         raise invalid(name, value, " or ".join(map(repr, choices)))
     return value
+
+
+def check_package(name):
+    """The module `name` of the extra `real`; raises ImportError where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        accepted = "the extra `real`: make real, or pip install -c constraints.txt -e '.[real]'"
+        raise ImportError(f"{name}: got {error}, accepted: {accepted}") from None
 
 
 def check_generator(name, value):

@@ -1,0 +1,221 @@
+"""A user's own pictures and texts, and features of millions of them on the disk.
+
+read_picture(source)        a path (JPEG, PNG, ..., SVG), a PIL image or an array -> RGB
+read_table(path)            CSV, JSON lines or plain lines -> a list of {column: text}
+read_collection(folder)     pictures/ and captions.csv, a few of them paired
+features(encoder, samples)  (n, d), written chunk by chunk, resumed after a kill, mapped
+"""
+
+import csv
+import hashlib
+import io
+import json
+import struct
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lib import cache
+from lib.validation import check_package, invalid
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg")
+LARGE = 2**22  # pixels; of a larger JPEG a half, a quarter or an eighth of its side is decoded
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError)
+BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def read_picture(source):
+    """An RGB image of PIL: turned as EXIF says, on white where transparent, 16 bits made 8.
+
+    source  a path, a PIL image, or an array (h, w, 3) uint8; drawings as SVG need the extra `real`
+
+    Raises ValueError that names what is broken, truncated, too large (Image.MAX_IMAGE_PIXELS), or
+    no picture.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            got = f"{source.dtype}, shape {source.shape}"
+            raise invalid("picture", got, "an array (h, w, 3) uint8")
+        return Image.fromarray(source)
+    if not isinstance(source, str | Path | Image.Image):
+        raise invalid("picture", type(source).__name__, "a path, a PIL image, or an array")
+    name = source if isinstance(source, str | Path) else "picture"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _plain(source if isinstance(source, Image.Image) else _open(Path(source)))
+    except BROKEN as error:
+        got = f"{type(error).__name__} {error}"
+        raise invalid(str(name), got, "a whole picture that Pillow can read") from None
+
+
+def _open(path):
+    if path.suffix.lower() == ".svg":
+        svg = path.read_text(encoding="utf-8")
+        drawn = check_package("resvg_py").svg_to_bytes(svg_string=svg, width=224, height=224)
+        return Image.open(io.BytesIO(bytes(drawn)))
+    image = Image.open(path)
+    if image.format == "JPEG" and image.width * image.height > LARGE:
+        image.draft(None, (512, 512))
+    return image
+
+
+def _plain(image):
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        top = max(values.max(), 65535 if image.mode.startswith("I;16") else 255)
+        image = Image.fromarray((values.clip(0) / top * 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def read_table(path):
+    """The rows of a CSV file, of JSON lines (.jsonl), or of plain lines (.txt): a list of dicts.
+
+    {column: text}; the one column of plain lines is 'caption'. Raises ValueError, naming file and
+    line, for what is not UTF-8, is none of the three, has no row, or a row of another length.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise invalid(str(path), error.strerror, "a file that can be read") from None
+    except UnicodeDecodeError as error:
+        got = f"byte {error.object[error.start]:#x} at {error.start}"
+        raise invalid(str(path), got, "text in UTF-8: save it anew in that encoding") from None
+    lines = text.splitlines()
+    if path.suffix.lower() == ".csv":
+        rows = _csv(path, text)
+    elif path.suffix.lower() == ".jsonl":
+        rows = [_json(path, k, line) for k, line in enumerate(lines, 1) if line.strip()]
+    elif path.suffix.lower() == ".txt":
+        rows = [{"caption": line.strip()} for line in lines if line.strip()]
+    else:
+        raise invalid(str(path), path.suffix, "a file that ends in .csv, .jsonl or .txt")
+    if not rows:
+        raise invalid(str(path), "no row", "one or more")
+    return rows
+
+
+def _csv(path, text):
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        got = f"line {reader.line_num}: {error}"
+        raise invalid(str(path), got, "comma-separated values, quoted where they need it") from None
+    for k, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            got = f"row {k} with more or fewer cells than the header {list(reader.fieldnames)}"
+            raise invalid(str(path), got, "as many in every row; quote texts with commas")
+    return rows
+
+
+def _json(path, number, line):
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or not all(isinstance(cell, str) for cell in row.values()):
+        accepted = 'an object of texts, such as {"caption": "a red boat"}'
+        raise invalid(str(path), f"line {number}: {line[:40]}", accepted)
+    return row
+
+
+class Collection(NamedTuple):
+    """pictures: n paths; captions: m texts; pairs (k, 2): whose caption is whose picture."""
+
+    pictures: list
+    captions: list
+    pairs: np.ndarray
+
+
+def read_collection(folder):
+    """The `Collection` of a folder: pictures/ and below it; captions.csv, or .jsonl.
+
+    Its columns are `picture`, a file's name within pictures/, and `caption`. Where `picture` is
+    empty the caption belongs to nobody; a picture may have several captions, or none. Raises
+    ValueError for what is missing, and for names that are not there.
+    """
+    folder = Path(folder).expanduser()
+    where = folder / "pictures"
+    pictures = sorted(p for p in where.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not pictures:
+        raise invalid(str(where), "no picture", f"files that end in {', '.join(SUFFIXES)}")
+    tables = [folder / name for name in ("captions.csv", "captions.jsonl")]
+    table = next((path for path in tables if path.exists()), tables[0])
+    rows = read_table(table)
+    if not {"picture", "caption"} <= rows[0].keys():
+        raise invalid(str(table), list(rows[0]), "columns with the names picture and caption")
+    numbers = {path.relative_to(where).as_posix(): k for k, path in enumerate(pictures)}
+    rows = [(row["picture"].strip(), row["caption"].strip()) for row in rows]
+    unknown = [name for name, _ in rows if name and name not in numbers]
+    if unknown:
+        got = f"{len(unknown)} pictures that are not in {where.name}/, the first {unknown[0]}"
+        raise invalid(str(table), got, "names of files there, or an empty cell")
+    silent = sum(not caption for _, caption in rows)
+    if silent:
+        raise invalid(str(table), f"{silent} empty captions", "a caption in every row")
+    pairs = [(numbers[name], k) for k, (name, _) in enumerate(rows) if name]
+    captions = [caption for _, caption in rows]
+    return Collection(pictures, captions, np.array(pairs, dtype=int).reshape(-1, 2))
+
+
+def features(encoder, samples, progress="", chunk=256):
+    """Features (n, d) of a list of texts or of pictures: float32, mapped from a file, read-only.
+
+    They are made `chunk` by `chunk` and kept in the cache as they come: a process that is killed
+    loses one chunk, and memory holds no more. They are made anew for another encoder, other texts,
+    and files of another name, size or time. A picture that cannot be read is named, and its row is
+    NaN. progress: the words of a bar; none: no bar.
+    """
+    if not samples:
+        raise invalid("samples", "none", "one or more")
+    signature = hashlib.sha256()
+    for sample in samples:
+        signature.update(f"{_signature(sample)}\n".encode(errors="surrogateescape"))
+    of_pictures = encoder.modality == "picture"
+
+    def make(start, stop):
+        part = list(samples[start:stop])
+        if not of_pictures:
+            return encoder.encode(part)
+        read = [_read_or_none(sample) for sample in part]
+        blank = Image.new("RGB", (64, 64), "white")
+        made = encoder.encode([picture or blank for picture in read])
+        made[[picture is None for picture in read]] = np.nan
+        return made
+
+    key = {"encoder": encoder.key, "samples": signature.hexdigest()}
+    made = cache.rows(key, len(samples), make, chunk, progress)
+    n_broken = int(np.isnan(made[:, 0]).sum()) if of_pictures else 0
+    if n_broken:
+        print(f"{n_broken} of {len(samples)} pictures cannot be read; their rows are NaN")
+    return made
+
+
+def _signature(sample):
+    """What tells a sample from others: a text itself; a file's path, size and time."""
+    if not isinstance(sample, Path):
+        return json.dumps(sample)
+    try:
+        found = sample.stat()
+        return f"{sample.absolute()} {found.st_size} {found.st_mtime_ns}"
+    except OSError as error:
+        return f"{sample.absolute()} {error.strerror}"
+
+
+def _read_or_none(sample):
+    try:
+        return read_picture(sample)
+    except ValueError as error:
+        print(f"skipped: {error}")
+        return None
