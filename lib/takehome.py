@@ -29,7 +29,7 @@ from lib.metrics import mean_recall_at_1
 from lib.teachers import Linear, centre, weighted_cca
 from lib.validation import check_int, invalid
 
-RIDGES, POWERS = (0.03, 0.1, 0.3), (0.0, 2.0, 4.0)
+RIDGES, POWERS = (0.3, 1.0, 3.0, 10.0), (0.0, 1.0, 2.0, 4.0)
 FOLDS, FEWEST = 5, 10  # of the cross-validation; pictures with a caption
 FORMAT = "unpaired bridge 1"
 

@@ -16,9 +16,10 @@ from sklearn.preprocessing import normalize
 
 from lib import exercises
 from lib.exercises import Exercise, FunctionExercise, NotYet
+from lib.teachers import weighted_cca
 
 LESSONS = ["fisher_information", "encoders", "trunk", "few_shots", "prices"]
-LESSONS += ["linear_teachers", "transport", "sotalign"]
+LESSONS += ["linear_teachers", "transport", "sotalign", "own_data"]
 
 
 def all_exercises():
@@ -337,7 +338,21 @@ def where_believing_stops_to_pay(var_x, var_y, weighs=lambda w: w):
     return optimize.brentq(lambda d: both + (weighs(w) * d) ** 2 - var_x, 0, 99)
 
 
+def recall_curve(X, Y, sizes, held=slice(-100, None), fit=None):
+    """Recall@10 of 100 rows that are held back, by the pairs of the fit."""
+    found = []
+    for n in sizes:
+        f, g = weighted_cca(X[: fit or n], Y[: fit or n], 1, 2)
+        rows = slice(held(n), None) if callable(held) else held
+        similar = normalize(f(X[rows])) @ normalize(g(Y[rows])).T
+        own = similar.diagonal()
+        found.append(((similar > own[:, None]).sum(1) < 10).mean() / 2)
+        found[-1] += ((similar > own).sum(0) < 10).mean() / 2
+    return found
+
+
 RIGHT = {
+    "learning_curve": recall_curve,
     "harmless_distance": where_believing_stops_to_pay,
     "noise_vote": voted,
     "gradient_of_f": along_the_sphere,
@@ -345,6 +360,14 @@ RIGHT = {
 }
 
 WRONG = {  # exercise -> a word of the hint -> the mistake
+    "learning_curve": {
+        "of the fit": lambda X, Y, sizes: [
+            recall_curve(X[:n], Y[:n], [n], slice(None))[0] for n in sizes
+        ],
+        "another question": lambda *case: recall_curve(*case, held=lambda n: n),
+        "first 100": lambda *case: recall_curve(*case, held=slice(100)),
+        "all pairs": lambda X, Y, sizes: recall_curve(X, Y, sizes, fit=len(X)),
+    },
     "harmless_distance": {
         "square of": lambda x, y: where_believing_stops_to_pay(x, y) ** 2,
         "X's standard": lambda x, y: x**0.5,
@@ -663,6 +686,10 @@ def placed(**said):
 
 
 JUDGED_RIGHT = {
+    "folds": [
+        lambda picture: np.unique(picture, return_inverse=True)[1] % 5,
+        lambda picture: [sorted(set(picture)).index(one) % 5 for one in picture],
+    ],
     "best_angle": [best_axis, lambda *case: best_axis(*case) - 180],
     "look_of_y": [
         lambda: (np.array([[0.0, 2.0], [1.0, 0.0]]), column(1, 0)),
@@ -727,6 +754,12 @@ JUDGED_RIGHT = {
 }
 
 JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
+    "folds": {
+        "more than one": lambda picture: np.arange(len(picture)) % 5,
+        "should be 0 to 4": lambda picture: picture,
+        "the shape is": lambda picture: np.arange(5),
+        "folds have": lambda picture: 4 * (picture > np.median(picture)),
+    },
     "find_names": {
         "are no names": lambda counts, P_y: P_y.argmax(1) * 0,
         "left all names": lambda counts, P_y: range(8),
