@@ -56,10 +56,10 @@ class SpectralEmbedding:
 
     def __call__(self, features):
         features = check_array("features", features, (None, self.features.shape[1]))
-        D = euclidean_distances(features, self.features)
-        reach = np.partition(D, self.last)[:, self.last, None] * ROUNDING + 1e-12
-        share = (D <= reach) + 1.0 * (D <= self.reach)
-        a = np.where(share > 0, D**2 / (reach * self.reach), np.inf)
+        far = euclidean_distances(features, self.features)
+        reach = np.partition(far, self.last)[:, self.last, None] * ROUNDING + 1e-12
+        share = (far <= reach) + 1.0 * (far <= self.reach)
+        a = np.where(share > 0, far**2 / (reach * self.reach), np.inf)
         w = share * np.exp(a.min(1, keepdims=True) - a)  # a far row keeps a weight
         return w @ self.coordinates / np.outer(w.sum(1), self.values)
 
