@@ -12,6 +12,7 @@ intervals        intervals of means, variances and ratios, and their words
 teachers         closed forms that align two spaces from pairs; preparation
 alignment        SOTAlign: one training loop, in which a method is its loss
 baselines        the losses of other methods, for the same loop
+sue              spectral coordinates, CCA of the pairs, MMD: a rival that needs no such loop
 scenes           the table Z*, and its projections: pictures, captions, sounds
 world            dials and splits of the world of scenes
 cache            weights and features, kept outside the repository
