@@ -121,7 +121,7 @@ def load(path, vision, text):
         metadata = {"format": f"{type(error).__name__} {error}"}
     if metadata.get("format") != FORMAT:
         raise invalid(str(path), metadata.get("format"), f"a whole file of format {FORMAT!r}")
-    if metadata.get("sha256") != _digest(tensors, metadata["facts"]):
+    if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):
         raise invalid(str(path), "damaged numbers", "a file as Bridge.save wrote it")
     facts = json.loads(metadata["facts"])
     keys = facts.pop("encoders")
