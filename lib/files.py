@@ -41,14 +41,17 @@ def read_picture(source):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             got = f"{source.dtype}, shape {source.shape}"
             raise invalid("picture", got, "an array (h, w, 3) uint8")
-        return Image.fromarray(source)
+        source = Image.fromarray(source)
     if not isinstance(source, str | Path | Image.Image):
         raise invalid("picture", type(source).__name__, "a path, a PIL image, or an array")
     name = source if isinstance(source, str | Path) else "picture"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _plain(source if isinstance(source, Image.Image) else _open(Path(source)))
+            if isinstance(source, Image.Image):
+                return _plain(source)
+            with _open(Path(source)) as image:
+                return _plain(image)
     except ImportError:
         raise
     except Exception as error:  # Pillow raises nearly anything for damaged files
@@ -107,7 +110,8 @@ def read_table(path):
     except OSError as error:
         raise invalid(str(path), error.strerror, "a file that can be read") from None
     except UnicodeDecodeError as error:
-        got = f"byte {error.object[error.start]:#x} at {error.start}"
+        line = error.object.count(b"\n", 0, error.start) + 1
+        got = f"line {line}: byte {error.object[error.start]:#x}"
         raise invalid(str(path), got, "text in UTF-8: save it anew in that encoding") from None
     if "\0" in text:
         raise invalid(str(path), "zero bytes", "text in UTF-8: save it anew in that encoding")
@@ -130,7 +134,7 @@ def _csv(path, text):
     try:
         rows = list(reader)
     except csv.Error as error:
-        got = f"line {reader.line_num}: {error}"
+        got = f"line {reader.reader.line_num}: {error}"
         raise invalid(str(path), got, "comma-separated values, quoted where they need it") from None
     header = reader.fieldnames or []
     if len(set(header)) < len(header):
