@@ -72,15 +72,16 @@ def rows(key, n, make, chunk=1024, progress=""):
         for start in training.progress(starts[done:], progress, start=done):
             stop = min(start + chunk, n)
             made = np.ascontiguousarray(make(start, stop))
+            got = f"{made.dtype} {made.shape} from {start}"
+            if len(made) != stop - start or made.dtype.hasobject:
+                raise invalid("make", got, f"an array of {stop - start} rows")
             with _writing(at):
                 if start == 0:
                     shape = (n, *made.shape[1:])
                     np.lib.format.open_memmap(data, "w+", dtype=made.dtype, shape=shape)
                 table = np.load(data, mmap_mode="r")
-                like = np.empty((stop - start, *table.shape[1:]), table.dtype)
-                if (made.dtype, made.shape) != (like.dtype, like.shape) or made.dtype.hasobject:
-                    got, accepted = (f"{a.dtype} {a.shape}" for a in (made, like))
-                    raise invalid(f"rows {start} to {stop}", got, accepted)
+                if (made.dtype, made.shape[1:]) != (table.dtype, table.shape[1:]):
+                    raise invalid("make", got, f"rows like the first: {table.dtype} {table.shape}")
                 with open(data, "r+b") as stream:  # a map, where the disk is full, is killed
                     stream.seek(table.offset + start * table.strides[0])
                     stream.write(made)
