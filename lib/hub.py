@@ -230,7 +230,6 @@ def _fetch(name, revision):
                 name, revision=revision, allow_patterns=FILES, ignore_patterns=["*/*"]
             )
         )
-    except (OSError, ValueError) as error:  # the hub's own errors are among these
-        got = f"{name}: {type(error).__name__} {error}"
+    except Exception as error:  # its own, or of whatever library it speaks HTTP with
         accepted = "a folder; or a name on the hub, and a network that reaches it"
-        raise invalid("source", got, accepted) from None
+        raise invalid(name, f"{type(error).__name__} {error}", accepted) from None

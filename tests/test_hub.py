@@ -352,6 +352,7 @@ HUB_ERRORS = [
     RepositoryNotFoundError("404 Client Error.\n\nRepository Not Found", response=Answer()),
     ValueError("Repo id must be in the form 'repo_name'\nor 'namespace/repo_name'"),
     TimeoutError("timed out"),
+    Exception("Server disconnected\nwithout a response"),
 ]
 
 
