@@ -672,7 +672,7 @@ def test_rows_killed_at_any_moment(at, tmp_path):
     def make(start, stop):
         with open(note, "a") as stream:
             stream.write(f"{start}\n")
-        return np.repeat(numbers(start, stop), 5000, axis=1)
+        return np.repeat(numbers(start, stop), 1000, axis=1)
 
     kills = 0
     for _ in range(8):
@@ -682,7 +682,7 @@ def test_rows_killed_at_any_moment(at, tmp_path):
         process.join(60)
         kills += process.exitcode == -signal.SIGKILL
     found = cache.rows({}, 3000, make, 10)
-    assert same(np.asarray(found), np.repeat(numbers(0, 3000), 5000, axis=1))
+    assert same(np.asarray(found), np.repeat(numbers(0, 3000), 1000, axis=1))
     begun = list(map(int, note.read_text().split()))
     assert sorted(set(begun)) == list(range(0, 3000, 10))
     assert len(begun) <= 300 + kills
