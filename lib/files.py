@@ -11,10 +11,10 @@ import hashlib
 import io
 import json
 import math
-import unicodedata
 import warnings
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 from xml.etree import ElementTree
 
 import numpy as np
@@ -77,7 +77,9 @@ def _check_svg(svg):
     for event, element in ElementTree.iterparse(io.StringIO(svg), ("start", "end")):
         depth += 1 if event == "start" else -1
         links = [value for name, value in element.items() if name.endswith("href")]
-        if depth > 100 or not all(link.startswith(("#", "data:", "http")) for link in links):
+        if depth > 100 or not all(
+            link.startswith(("#", "data:", "http:", "https:")) for link in links
+        ):
             raise ValueError("a drawing nested too deeply" if depth > 100 else f"file {links[0]}")
 
 
@@ -185,8 +187,10 @@ def read_collection(folder):
         if not {"picture", "caption"} <= row.keys():
             accepted = "columns with the names picture and caption"
             raise invalid(str(table), f"row {k} with {list(row)}", accepted)
-    numbers = {_same(path.relative_to(where).as_posix()): k for k, path in enumerate(pictures)}
-    rows = [(_same(row["picture"].strip()), row["caption"].strip()) for row in rows]
+    # macOS writes an accent as a letter of its own: NFC makes it one again
+    names = [normalize("NFC", path.relative_to(where).as_posix()) for path in pictures]
+    numbers = {name: k for k, name in enumerate(names)}
+    rows = [(normalize("NFC", row["picture"].strip()), row["caption"].strip()) for row in rows]
     unknown = [name for name, _ in rows if name and name not in numbers]
     if unknown:
         got = f"{len(unknown)} pictures that are not in {where.name}/, the first {unknown[0]}"
@@ -197,11 +201,6 @@ def read_collection(folder):
     pairs = [(numbers[name], k) for k, (name, _) in enumerate(rows) if name]
     captions = [caption for _, caption in rows]
     return Collection(pictures, captions, np.array(pairs, dtype=int).reshape(-1, 2))
-
-
-def _same(name):
-    """A name as all systems spell it: macOS writes an accent as a letter of its own."""
-    return unicodedata.normalize("NFC", name)
 
 
 def features(encoder, samples, progress="", chunk=256):
@@ -241,12 +240,13 @@ def features(encoder, samples, progress="", chunk=256):
 
 
 def _signature(sample):
-    """What tells a sample from others: a text itself; a file's path, size and time."""
+    """What tells a sample from others: a text itself; a file's path, size and times."""
     if not isinstance(sample, Path):
         return json.dumps(sample)
     try:
-        found = sample.stat()
-        return json.dumps([str(sample.absolute()), found.st_size, found.st_mtime_ns])
+        found = sample.stat()  # st_ctime: of a copy that keeps the old time, of another right
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return json.dumps([str(sample.absolute()), found.st_size, times])
     except OSError as error:
         return json.dumps([str(sample.absolute()), error.strerror])
 

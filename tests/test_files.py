@@ -590,6 +590,15 @@ def test_a_changed_picture_is_noticed(pictures, kind):
     assert features(Encoder("picture"), given)[:, 0].tolist() == [0, 1, 99, 3, 4]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of the last change")
+def test_a_change_that_keeps_size_and_time_is_noticed(at):
+    path = at / "a.bmp"
+    for value in (1, 2):
+        Image.new("RGB", (8, 8), (value, 0, 0)).save(path)
+        os.utime(path, (10**9, 10**9))
+        assert features(Encoder("picture"), [path])[0, 0] == value
+
+
 def test_broken_pictures_are_named_skipped_and_counted(pictures, capsys):
     pictures[1].write_bytes(b"no picture")
     pictures[3].unlink()
