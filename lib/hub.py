@@ -11,6 +11,7 @@ that comes with weights never runs. `encoder.key` names an encoder and digests i
 
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,9 @@ class FromHub(Encoder):
             model = getattr(model, "text_model", model)
             model = model.get_encoder() if model.config.is_encoder_decoder else model
             longest = getattr(model.config, "max_position_embeddings", 512)
-            self.longest = min(self.reader.model_max_length, longest, 512)
+            said = folder / "sentence_bert_config.json"  # of sentence encoders
+            said = json.loads(said.read_text()).get("max_seq_length") if said.exists() else None
+            self.longest = min(self.reader.model_max_length, longest, said or 512)
             # SigLIP was trained on texts padded to full length, and sees the padding
             self.padding = "max_length" if kind.startswith("siglip") else "longest"
         self.model = model.eval().requires_grad_(False)

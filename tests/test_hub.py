@@ -226,6 +226,14 @@ def test_long_texts_are_cut(checkpoint):
     assert np.abs(rows[0] - rows[2]).max() > 1e-4
 
 
+@pytest.mark.parametrize("said, longest", [({"max_seq_length": 9}, 9), ({}, 24), (None, 24)])
+def test_a_sentence_encoder_says_how_long_texts_may_be(copy, said, longest):
+    folder = copy("Bert")
+    if said is not None:
+        (folder / "sentence_bert_config.json").write_text(json.dumps(said))
+    assert from_hub(folder, "text").longest == longest
+
+
 def test_a_token_for_padding_is_lent_where_there_is_none(copy):
     folder = copy("GPT2")
     right = from_hub(folder, "text", "last").encode(TEXTS)
@@ -531,7 +539,7 @@ def test_minilm_knows_what_is_related():
     rows = hub.minilm().encode(
         ["A red boat on the sea.", "A ship sails across the ocean.", "I forgot my tax return."]
     )
-    assert rows.shape == (3, 384)
+    assert rows.shape == (3, 384) and hub.minilm().longest == 256
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     near, far = unit[0] @ unit[1], unit[0] @ unit[2]
     assert near == pytest.approx(0.5, abs=0.15)
