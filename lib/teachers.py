@@ -116,7 +116,7 @@ def _check_pairs(x, y, d):
 def _check_features(name, z, n=None):
     """`z` as n rows that vary by more than rounding; their variance does not under- or overflow."""
     z = check_array(name, z, (n, None))
-    size, spread = np.abs(z).max(), np.ptp(z, axis=0).max()
+    size, spread = max(z.max(), -z.min()), np.ptp(z, axis=0).max()
     if size > 1e100 or spread <= max(1e-12 * size, 1e-100):
         got = f"rows that differ by {spread:.0e} at most"
         raise invalid(name, got, "rows that differ, by 1e-100 to 1e100")

@@ -9,6 +9,7 @@ import torch
 
 def invalid(name, got, accepted):
     """The ValueError '<name>: got <got>, accepted: <accepted>', on one line, to be raised."""
+    name = name.replace("\n", "\\n").encode(errors="backslashreplace").decode()
     shown = " ".join(repr(got).split())
     if len(shown) > 100:
         shown = f"{shown[:60]} ... {shown[-35:]}"  # the end of a path is what a reader needs

@@ -451,6 +451,260 @@ def test_stages_are_nested():
         cache.array({"snake": 1}, lambda: cache.array({"snake": 1}, never))
 
 
+# Rows, chunk by chunk
+
+
+def numbers(start, stop):
+    """Rows that say which they are."""
+    return np.arange(start, stop, dtype=np.float32)[:, None] * np.array([1, -2, 0.5], np.float32)
+
+
+@pytest.mark.parametrize("n, chunk", [(1, 1), (1, 9), (9, 1), (10, 3), (9, 3), (10, 1024)])
+def test_rows_come_back_read_only(at, n, chunk):
+    asked = []
+
+    def make(start, stop):
+        asked.append((start, stop))
+        return numbers(start, stop)
+
+    for make_ in (make, never, never):
+        got = cache.rows({"seed": 0}, n, make_, chunk)
+        assert isinstance(got, np.memmap) and same(np.asarray(got), numbers(0, n))
+        with pytest.raises(ValueError, match="read-only"):
+            got[0] = 1
+    assert asked == [(k, min(k + chunk, n)) for k in range(0, n, chunk)]
+    assert suffixes(at) == [".json", ".lock", ".npy"]
+    assert cache.clear() == 1 and list(at.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+@pytest.mark.parametrize("dtype", ["f8", "f2", "i8", "?", "U3"])
+def test_rows_of_any_shape_and_kind(shape, dtype):
+    whole = np.arange(5 * int(np.prod(shape)), dtype="i8").astype(dtype).reshape(5, *shape)
+    got = cache.rows({}, 5, lambda start, stop: whole[start:stop], 2)
+    assert same(np.asarray(got), whole)
+
+
+def test_other_n_chunk_or_key_are_other_rows():
+    cases = [({}, 4, 2), ({}, 4, 3), ({}, 5, 2), ({"n": 5}, 4, 2), ({"n": 6}, 4, 2)]
+    cases += [({"chunk": 1}, 4, 2), ({"chunk": 3}, 4, 2), ({"n": 5}, 5, 2)]
+    for i, (key, n, chunk) in enumerate(cases):
+        cache.rows(key, n, lambda a, b, i=i: np.full(b - a, i), chunk)
+    for i, (key, n, chunk) in enumerate(cases):
+        assert cache.rows(key, n, never, chunk).tolist() == [i] * n
+
+
+@pytest.mark.parametrize("key", BAD_KEYS, ids=range(len(BAD_KEYS)))
+def test_bad_keys_of_rows(at, key):
+    with pytest.raises(ValueError, match="^key: got .*, accepted: .*$") as error:
+        cache.rows(key, 3, never)
+    assert "\n" not in str(error.value)
+    assert not at.exists()
+
+
+BAD_SIZES = [(0, 1, "n"), (-1, 1, "n"), (2.0, 1, "n"), (True, 1, "n"), (3, 0, "chunk")]
+
+
+@pytest.mark.parametrize("n, chunk, name", BAD_SIZES, ids=str)
+def test_bad_sizes_of_rows(at, n, chunk, name):
+    with pytest.raises(ValueError, match=f"^{name}: got .*, accepted: a whole number >= 1$"):
+        cache.rows({}, n, never, chunk)
+    assert not at.exists()
+
+
+BAD_CHUNKS = {  # what the second chunk of three rows is
+    "a row less": lambda rows: rows[:-1],
+    "a row more": lambda rows: np.vstack([rows, rows])[:4],
+    "one row": lambda rows: rows[:1],
+    "wider": lambda rows: np.hstack([rows, rows]),
+    "narrower": lambda rows: rows[:, :1],
+    "other type": lambda rows: rows.astype(np.float64),
+    "flat": lambda rows: rows[:, 0],
+    "none": lambda rows: None,
+    "text": lambda rows: "text",
+    "objects": lambda rows: rows.astype(object),
+}
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("spoil", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
+def test_chunks_that_do_not_fit_are_refused(at, spoil, first):
+    def make(start, stop):
+        return spoil(numbers(start, stop)) if start == first else numbers(start, stop)
+
+    begun = []
+    if first == 0 and spoil(numbers(0, 3)) is not None and len(spoil(numbers(0, 3))) == 3:
+        first = 3  # the first chunk says how wide all are: then the second does not fit
+    with pytest.raises(ValueError, match="^make: got .*, accepted: .*rows") as error:
+        cache.rows({}, 9, make, 3)
+    assert "\n" not in str(error.value)
+
+    def again(start, stop):
+        begun.append(start)
+        return numbers(start, stop)
+
+    assert same(np.asarray(cache.rows({}, 9, again, 3)), numbers(0, 9))
+    assert begun[-1] == 6
+
+
+def test_an_error_in_the_middle_keeps_what_was_done(at):
+    def make(start, stop):
+        if start == 6:
+            raise KeyboardInterrupt
+        return numbers(start, stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.rows({}, 10, make, 2)
+    assert suffixes(at) == [".chunks", ".lock", ".npy"]
+    begun = []
+    rows = cache.rows({}, 10, lambda a, b: begun.append(a) or numbers(a, b), 2)
+    assert same(np.asarray(rows), numbers(0, 10)) and begun == [6, 8]
+    assert suffixes(at) == [".json", ".lock", ".npy"]
+
+
+def test_clear_removes_rows_that_nobody_finished(at):
+    test_an_error_in_the_middle_keeps_what_was_done(at)
+    cache.clear()
+
+    def make(start, stop):
+        if start:
+            raise OSError("gone")
+        return numbers(start, stop)
+
+    with pytest.raises(OSError, match="gone"):
+        cache.rows({}, 10, make, 2)
+    assert cache.clear() == 0
+    assert list(at.iterdir()) == []
+
+
+def half_done(at):
+    """Five chunks of ten noted; the paths of the data and of the notes."""
+
+    def make(start, stop):
+        if start == 50:
+            raise InterruptedError
+        return numbers(start, stop)
+
+    with pytest.raises(InterruptedError):
+        cache.rows({}, 100, make, 10)
+    return only(at, ".npy"), only(at, ".chunks")
+
+
+def poke(data, row):
+    table = np.lib.format.open_memmap(data, "r+")
+    table[row] += 1
+    table.flush()
+
+
+HALF_DAMAGE = {  # what is done to data and notes; where it goes on
+    "nothing": (lambda data, notes: None, 50),
+    "first chunk": (lambda data, notes: poke(data, 3), 0),
+    "third chunk": (lambda data, notes: poke(data, 29), 20),
+    "beyond": (lambda data, notes: poke(data, 70), 50),
+    "data gone": (lambda data, notes: data.unlink(), 0),
+    "data cut": (lambda data, notes: os.truncate(data, 500), 0),
+    "data empty": (lambda data, notes: os.truncate(data, 0), 0),
+    "data are a text": (lambda data, notes: data.write_text("hello"), 0),
+    "data of another shape": (lambda data, notes: np.save(data, np.zeros((2, 2))), 0),
+    "notes gone": (lambda data, notes: notes.unlink(), 0),
+    "notes empty": (lambda data, notes: os.truncate(notes, 0), 0),
+    "notes cut": (lambda data, notes: os.truncate(notes, 17 * 3 + 5), 30),
+    "notes cut at a line's end": (lambda data, notes: os.truncate(notes, 17 * 3 + 16), 40),
+    "notes of no text": (lambda data, notes: notes.write_bytes(b"\xff\xfe\0" * 9), 0),
+    "notes too long": (lambda data, notes: notes.write_text(notes.read_text() + "x" * 16), 50),
+    "other notes": (lambda data, notes: notes.write_text("0123456789abcdef\n" * 5), 0),
+}
+
+
+@pytest.mark.parametrize("damage, goes_on", HALF_DAMAGE.values(), ids=HALF_DAMAGE)
+def test_damage_of_what_was_half_done_is_noticed(at, damage, goes_on):
+    damage(*half_done(at))
+    for stop_at in (60, None):  # and a second stop finds right notes
+        begun = []
+
+        def make(start, stop, begun=begun, stop_at=stop_at):
+            begun.append(start)
+            if start == stop_at:
+                raise InterruptedError
+            return numbers(start, stop)
+
+        if stop_at:
+            with pytest.raises(InterruptedError):
+                cache.rows({}, 100, make, 10)
+            assert begun[0] == goes_on
+    assert same(np.asarray(cache.rows({}, 100, make, 10)), numbers(0, 100))
+    assert begun == [60, 70, 80, 90]
+
+
+@pytest.mark.parametrize("damage, words", DAMAGE.values(), ids=DAMAGE)
+def test_damage_of_rows_is_named_and_rebuilt(at, damage, words):
+    cache.rows({}, 20, numbers, 6)
+    damage(only(at, ".npy"), only(at, ".json"))
+    with pytest.warns(UserWarning, match=words):
+        assert same(np.asarray(cache.rows({}, 20, numbers, 6)), numbers(0, 20))
+    assert same(np.asarray(cache.rows({}, 20, never, 6)), numbers(0, 20))
+
+
+@pytest.mark.parametrize("step", range(3), ids=["data", "manifest", "folder"])
+def test_rows_killed_when_all_are_done_are_not_made_again(at, step):
+    sync, calls = cache._sync, itertools.count()
+
+    def die(path):
+        if next(calls) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(path)
+
+    def work():
+        cache._sync = die
+        cache.rows({}, 100, numbers, 10)
+
+    process = child(work)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert same(np.asarray(cache.rows({}, 100, never, 10)), numbers(0, 100))
+    cache.clear()
+    assert list(at.iterdir()) == []
+
+
+def test_rows_killed_at_any_moment(at, tmp_path):
+    note = tmp_path / "note"
+
+    def make(start, stop):
+        with open(note, "a") as stream:
+            stream.write(f"{start}\n")
+        return np.repeat(numbers(start, stop), 1000, axis=1)
+
+    kills = 0
+    for _ in range(8):
+        process = child(cache.rows, {}, 3000, make, 10)
+        time.sleep(random.uniform(0.02, 0.25))
+        process.kill()
+        process.join(60)
+        kills += process.exitcode == -signal.SIGKILL
+    found = cache.rows({}, 3000, make, 10)
+    assert same(np.asarray(found), np.repeat(numbers(0, 3000), 1000, axis=1))
+    begun = list(map(int, note.read_text().split()))
+    assert sorted(set(begun)) == list(range(0, 3000, 10))
+    assert len(begun) <= 300 + kills
+
+
+def test_two_processes_make_rows_once(at, tmp_path):
+    def work(k):
+        def make(start, stop):
+            (tmp_path / f"{start}-{k}").touch()
+            time.sleep(0.02)
+            return numbers(start, stop)
+
+        np.save(tmp_path / f"{k}.npy", cache.rows({}, 40, make, 10))
+
+    both = [child(work, k) for k in range(2)]
+    for process in both:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(list(tmp_path.glob("*-*"))) == 4
+    assert same(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
+
+
 # The folder
 
 
