@@ -217,7 +217,7 @@ def features(encoder, samples, progress="", chunk=256):
     if isinstance(got, str) or not got or isinstance(samples, str):
         raise invalid("samples", got, f"a list of {'paths' if of_pictures else 'texts'}, not empty")
     samples = [Path(sample) for sample in samples] if of_pictures else samples
-    signature = hashlib.sha256()
+    signature, skipped = hashlib.sha256(), []
     for sample in samples:
         signature.update(f"{_signature(sample)}\n".encode())
 
@@ -226,6 +226,7 @@ def features(encoder, samples, progress="", chunk=256):
         if not of_pictures:
             return encoder.encode(part)
         read = [_read_or_none(sample) for sample in part]
+        skipped.extend(sample for sample, picture in zip(part, read) if picture is None)
         blank = Image.new("RGB", (64, 64), "white")
         made = encoder.encode([picture or blank for picture in read])
         made[[picture is None for picture in read]] = np.nan
@@ -233,9 +234,8 @@ def features(encoder, samples, progress="", chunk=256):
 
     key = {"encoder": encoder.key, "samples": signature.hexdigest()}
     made = cache.rows(key, len(samples), make, chunk, progress)
-    n_broken = int(np.isnan(made[:, 0]).sum()) if of_pictures else 0
-    if n_broken:
-        print(f"{n_broken} of {len(samples)} pictures cannot be read; their rows are NaN")
+    if skipped:
+        print(f"{len(skipped)} of {len(samples)} pictures cannot be read; their rows are NaN")
     return made
 
 
@@ -255,5 +255,5 @@ def _read_or_none(sample):
     try:
         return read_picture(sample)
     except ValueError as error:
-        print(f"skipped: {error}")
+        print("skipped:", str(error).replace(str(sample), sample.name))
         return None

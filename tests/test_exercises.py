@@ -7,6 +7,7 @@ import pkgutil
 import re
 
 import numpy as np
+import ot
 import pytest
 from scipy import linalg, optimize, special, stats
 from scipy.spatial.distance import cdist
@@ -19,7 +20,7 @@ from lib.exercises import Exercise, FunctionExercise, NotYet
 from lib.teachers import weighted_cca
 
 LESSONS = ["fisher_information", "encoders", "trunk", "few_shots", "prices"]
-LESSONS += ["linear_teachers", "transport", "sotalign", "own_data"]
+LESSONS += ["linear_teachers", "transport", "sotalign", "own_data", "breaks"]
 
 
 def all_exercises():
@@ -685,6 +686,27 @@ def placed(**said):
     return lambda: right | dict(c=("other", "tied", "loss")) | said
 
 
+def mapped(teacher, x, y):
+    """Rows of both sides in the teacher's space, of length 1."""
+    return normalize(teacher[0](x)), normalize(teacher[1](y))
+
+
+def means(u, v):
+    return u.mean(0), v.mean(0)
+
+
+def energy(u, v):
+    """Szekely's energy distance of two clouds."""
+    return 2 * cdist(u, v).mean() - cdist(u, u).mean() - cdist(v, v).mean()
+
+
+def toy_pools(lonely, gap=1.0, away=(9.0, 0.0), n=4):
+    """n captions in a row, each with its picture close by, and lonely pictures in one place."""
+    y = gap * np.c_[np.arange(n), np.zeros(n)]
+    x = np.vstack([y + 0.02, np.tile(away, (lonely, 1))])
+    return x, y, np.r_[np.arange(n), np.full(lonely, -1)]
+
+
 JUDGED_RIGHT = {
     "folds": [
         lambda picture: np.unique(picture, return_inverse=True)[1] % 5,
@@ -733,6 +755,14 @@ JUDGED_RIGHT = {
     "fooling_law": [
         lambda n, rng: ((rng.random(n) < 0.18) - 0.18) / (0.18 * 0.82) ** 0.5,
         lambda n, rng: rng.choice([-2.0, 0, 2.0], n, p=[1 / 8, 3 / 4, 1 / 8]),
+    ],
+    "mismatch": [
+        lambda teacher, x, y: energy(*mapped(teacher, x, y)),
+        lambda teacher, x, y: ot.sliced_wasserstein_distance(*mapped(teacher, x, y), seed=0),
+    ],
+    "pools": [
+        lambda: toy_pools(10, away=(0.0, 9.0)),
+        lambda: [part.tolist() for part in toy_pools(20, n=3)],
     ],
     "new_names": [
         lambda: renamed(lambda s, c: s, lambda c, s: (c + 3) % 8),
@@ -906,6 +936,26 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "variance 1": lambda n, rng: 3 * rng.choice([-1, 1], n),
         "finds the levels": lambda n, rng: rng.choice([-1, 1], n),
         "not clean": lambda n, rng: rng.laplace(0, 0.5**0.5, n),
+    },
+    "mismatch": {
+        "one number": lambda teacher, x, y: np.subtract(*means(*mapped(teacher, x, y))),
+        "NaN": lambda teacher, x, y: np.nan,
+        "another order": lambda teacher, x, y: np.multiply(*mapped(teacher, x, y)).mean(),
+        "does not read": lambda teacher, x, y: energy(x, y),
+        "moved together": lambda teacher, x, y: sum(
+            np.linalg.norm(mean) for mean in means(*mapped(teacher, x, y))
+        ),
+        "where one side moved": lambda teacher, x, y: cdist(*mapped(teacher, x, y)).mean(),
+        "lacks half": lambda teacher, x, y: np.linalg.norm(
+            np.subtract(*means(*mapped(teacher, x, y)))
+        ),
+    },
+    "pools": {
+        "shapes": lambda: toy_pools(40),
+        "0 are lonely": lambda: toy_pools(0),
+        "of the partners": lambda: toy_pools(10, gap=0.01),
+        "lonely pictures keep": lambda: toy_pools(10, away=(3.7, 0.0)),
+        "wrong first choice": lambda: toy_pools(1),
     },
     "spend": {
         "the shape": lambda error, price: 20,

@@ -607,11 +607,11 @@ def test_broken_pictures_are_named_skipped_and_counted(pictures, capsys):
     assert rows[[0, 2, 4], 0].tolist() == [0, 2, 4]
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 3
-    assert said[0].startswith(f"skipped: {pictures[1]}: got")
-    assert said[1].startswith(f"skipped: {pictures[3]}: got")
+    assert said[0].startswith(f"skipped: {pictures[1].name}: got")
+    assert said[1].startswith(f"skipped: {pictures[3].name}: got")
     assert said[2] == "2 of 5 pictures cannot be read; their rows are NaN"
     features(Encoder("picture"), pictures, chunk=2)
-    assert capsys.readouterr().out.splitlines() == said[2:]
+    assert capsys.readouterr().out == ""
     Image.new("RGB", (8, 8), (3, 0, 0)).save(pictures[3])
     assert features(Encoder("picture"), pictures, chunk=2)[3, 0] == 3
 
