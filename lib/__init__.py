@@ -10,6 +10,7 @@ transport        entropic plans; KLOT with its gradient in closed form
 metrics          retrieval, FOSCTTM, CKA, mutual neighbours, probes
 intervals        intervals of means, variances and ratios, and their words
 teachers         closed forms that align two spaces from pairs; preparation
+matching         Wasserstein Procrustes: two spaces matched without a pair
 alignment        SOTAlign: one training loop, in which a method is its loss
 baselines        the losses of other methods, for the same loop
 sue              spectral coordinates, CCA of the pairs, MMD: a rival that needs no such loop
@@ -21,6 +22,7 @@ pretraining      encoders trained, each on its own split, and what they make of 
 networks         networks around a shared trunk
 uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
+cells            SNARE-seq from a folder, pinned by its content
 claims           what a notebook finds, judged, shown, recorded
 files            a user's pictures and texts, features of millions of them on the disk
 hub              anybody's frozen encoders, behind the same `encode` as ours

@@ -9,6 +9,8 @@ orders of what is equally similar, so features that are all equal score as chanc
 ValueError is raised for NaN, infinity, shapes that do not fit, and where a metric has no value.
 """
 
+import itertools
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -30,20 +32,24 @@ def recall_at_k(a, b, k=1):
     is, and t others tied with it, query i counts clip((k - g) / (t + 1), 0, 1).
     """
     k = check_int("k", k)
-    a, b = map(_unit_rows, _pair(a, b, same_width=True))
-    hits = 0.0
-    for start in range(0, len(a), BLOCK):
-        similarity = a[start : start + BLOCK] @ b.T
-        partner = similarity.diagonal(start)[:, None]  # of the same product as its rivals
-        closer = (similarity > partner + TIE).sum(1).double()
-        tied = (similarity >= partner - TIE).sum(1) - closer - 1
-        hits += ((k - closer) / (tied + 1)).clamp(0, 1).sum().item()
+    rivals = _rivals(*_pair(a, b, same_width=True))
+    hits = sum(((k - g) / (t + 1)).clamp(0, 1).sum().item() for g, t in rivals)
     return hits / len(a)
 
 
 def mean_recall_at_1(a, b):
     """MeanR@1, the mean of Recall@1 both ways (SOTAlign sec. 6); chance is 1 / n. a, b (n, d)."""
     return (recall_at_k(a, b) + recall_at_k(b, a)) / 2
+
+
+def foscttm(a, b):
+    """FOSCTTM, the mean share of other rows that are closer than the partner (Liu et al. 2019).
+
+    a, b (n, d), n >= 2, by cosine, mean of both ways; 0 is perfect, chance 1/2. A tie is half.
+    """
+    a, b = _pair(a, b, low=2, same_width=True)
+    ways = itertools.chain(_rivals(a, b), _rivals(b, a))
+    return sum((g + t / 2).sum().item() for g, t in ways) / (2 * len(a) * (len(a) - 1))
 
 
 def linear_cka(a, b, unbiased=False):
@@ -162,6 +168,16 @@ def _pair(a, b, low=1, same_width=False):
         raise invalid("a", f"{len(a)} rows", f"at least {low} rows")
     b = _tensor("b", b, (len(a), a.shape[1] if same_width else None))
     return a, b.to(a.device)
+
+
+def _rivals(a, b):
+    """Blocks of rows of a: how many rows of b are closer than the partner, how many tie with it."""
+    a, b = _unit_rows(a), _unit_rows(b)
+    for start in range(0, len(a), BLOCK):
+        similarity = a[start : start + BLOCK] @ b.T
+        partner = similarity.diagonal(start)[:, None]  # of the same product as its rivals
+        closer = (similarity > partner + TIE).sum(1).double()
+        yield closer, (similarity >= partner - TIE).sum(1) - closer - 1
 
 
 def _unit_rows(x):

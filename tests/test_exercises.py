@@ -20,7 +20,7 @@ from lib.exercises import Exercise, FunctionExercise, NotYet
 from lib.teachers import weighted_cca
 
 LESSONS = ["fisher_information", "encoders", "trunk", "few_shots", "prices"]
-LESSONS += ["linear_teachers", "transport", "sotalign", "own_data", "breaks"]
+LESSONS += ["linear_teachers", "transport", "sotalign", "own_data", "breaks", "matching"]
 
 
 def all_exercises():
@@ -358,6 +358,7 @@ RIGHT = {
     "noise_vote": voted,
     "gradient_of_f": along_the_sphere,
     "slope_in_epsilon": lambda K, P, T, e: np.vdot(T - P, K / e**2),
+    "pick": lambda maps, a, b: max(range(len(maps)), key=lambda k: a @ maps[k] @ b),
 }
 
 WRONG = {  # exercise -> a word of the hint -> the mistake
@@ -404,6 +405,12 @@ WRONG = {  # exercise -> a word of the hint -> the mistake
         "mean over rows": lambda K, P, T, e: ((T - P) * K).sum(1).mean() / e**2,
         "held W fixed": lambda K, P, T, e: (np.vdot(T - P, K) - e * entropy_of(P)) / e**2,
         "student's plan": lambda K, P, T, e: np.vdot(T, K) / e**2,
+    },
+    "pick": {
+        "the wrong way": lambda maps, a, b: np.argmin(((a - b @ maps) ** 2).sum(1)),
+        "fits worst": lambda maps, a, b: np.argmin(a @ maps @ b),
+        "cancel": lambda maps, a, b: np.argmin((a @ maps).sum(1) - b.sum()),
+        "count from 1": lambda maps, a, b: 1 + np.argmax(a @ maps @ b),
     },
 }
 
@@ -705,6 +712,12 @@ def toy_pools(lonely, gap=1.0, away=(9.0, 0.0), n=4):
     y = gap * np.c_[np.arange(n), np.zeros(n)]
     x = np.vstack([y + 0.02, np.tile(away, (lonely, 1))])
     return x, y, np.r_[np.arange(n), np.full(lonely, -1)]
+CORNERS = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
+
+
+def near(places, n, rng):
+    """n points close to places (k, 3), in equal shares."""
+    return places[rng.integers(len(places), size=n)] + 0.1 * rng.standard_normal((n, 3))
 
 
 JUDGED_RIGHT = {
@@ -748,6 +761,10 @@ JUDGED_RIGHT = {
     ],
     "fool_neighbours": [shaken(0.4), within_groups],
     "stock_plan": [by_scaling, by_descent],
+    "unmatchable": [
+        lambda n, rng: near(3 * CORNERS, n, rng),
+        lambda n, rng: near(np.vstack([np.eye(3), -np.eye(3)]), n, rng),
+    ],
     "levels": [
         stats.kurtosis,
         lambda scores: 0.8 - np.mean(np.abs(scores - scores.mean())) / scores.std(),
@@ -922,6 +939,13 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "stays for ever": report(c="optimisation"),
         "nothing was trained": report(d="neither"),
         "go away with more updates": report(e="optimisation"),
+    },
+    "unmatchable": {
+        "the shape": lambda n, rng: rng.choice([-1.0, 1.0], (n, 2)),
+        "NaN": lambda n, rng: np.full((n, 3), np.nan),
+        "flat": lambda n, rng: near(CORNERS * [1, 1, 0], n, rng) * [1, 1, 0],
+        "no clusters": lambda n, rng: rng.standard_normal((n, 3)),
+        "it is matched": lambda n, rng: near(CORNERS[:5] * [1, 2, 3], n, rng),
     },
     "levels": {
         "it should be one number": lambda scores: (scores - scores.mean()) / scores.std(),

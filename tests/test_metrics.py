@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lib import metrics
 from lib.metrics import (
     cknna,
+    foscttm,
     linear_cka,
     linear_probe,
     linear_probe_r2,
@@ -98,6 +99,15 @@ def test_recall_is_that_of_a_full_sort(in_blocks):
             assert recall_at_k(b, a, k) == pytest.approx((back < k).mean(), abs=1e-15)
         mean = ((place < 1).mean() + (back < 1).mean()) / 2
         assert mean_recall_at_1(a, b) == pytest.approx(mean, abs=1e-15)
+        closer = (place.mean() + back.mean()) / 2 / (len(a) - 1)
+        assert foscttm(a, b) == pytest.approx(closer, abs=1e-15)
+
+
+def test_foscttm_runs_from_0_over_one_half_to_1():
+    a = to_numpy(features()[0])
+    blank = np.ones_like(a)
+    assert foscttm(a, 3 * a) == 0 and foscttm(blank, a) == foscttm(a, 0 * a) == 0.5
+    assert foscttm(np.eye(3), -np.eye(3)) == 1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -315,6 +325,7 @@ class LargestTensor(TorchDispatchMode):
     "metric, most",
     [
         (recall_at_k, 20 * 301),
+        (foscttm, 20 * 301),
         (mutual_knn, 20 * 301),
         (cknna, 20 * 301),
         (linear_cka, 301 * 4),
@@ -335,7 +346,7 @@ def test_memory_maps_and_inputs_stay_as_they_are(tmp_path):
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     before = b.copy()
     tensor = torch.tensor(b)
-    for metric in (recall_at_k, linear_cka, cknna, mutual_knn):
+    for metric in (recall_at_k, foscttm, linear_cka, cknna, mutual_knn):
         assert metric(mapped, b) == metric(a, b) == metric(mapped, tensor)
     np.testing.assert_array_equal(b, before)
     np.testing.assert_array_equal(tensor, before)
@@ -344,7 +355,7 @@ def test_memory_maps_and_inputs_stay_as_they_are(tmp_path):
 @pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bfloat16, torch.float16])
 def test_whole_numbers_and_halves_are_taken_as_they_are(kind):
     a, b = torch.tensor(tied_features(0, 30, 4)), torch.tensor(tied_features(1, 30, 4))
-    for metric in (recall_at_k, linear_cka, cknna, mutual_knn):
+    for metric in (recall_at_k, foscttm, linear_cka, cknna, mutual_knn):
         assert metric(a.to(kind), b.to(kind)) == metric(a, b)
 
 
@@ -437,6 +448,7 @@ NO_FEATURES = [
 PAIR_METRICS = [
     recall_at_k,
     mean_recall_at_1,
+    foscttm,
     linear_cka,
     lambda a, b: mutual_knn(a, b, 2),
     lambda a, b: cknna(a, b, 2),
