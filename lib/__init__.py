@@ -20,6 +20,7 @@ pretraining      encoders trained, each on its own split, and what they make of 
 networks         networks around a shared trunk
 uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
+groceries        photographs of groceries with names and descriptions, likewise
 claims           what a notebook finds, judged, shown, recorded
 files            a user's pictures and texts, features of millions of them on the disk
 hub              anybody's frozen encoders, behind the same `encode` as ours
