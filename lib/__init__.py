@@ -23,6 +23,7 @@ networks         networks around a shared trunk
 uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
 cells            SNARE-seq from a folder, pinned by its content
+groceries        photographs of groceries with names and descriptions, likewise
 claims           what a notebook finds, judged, shown, recorded
 files            a user's pictures and texts, features of millions of them on the disk
 hub              anybody's frozen encoders, behind the same `encode` as ours

@@ -29,6 +29,7 @@ URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}
 SHA256 = "8fed8b0b058a7efa7544bbb3e8e98607ecdcbd47a2f0ea31139cab18a6b679c9"  # by `digest`
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 N_INDICES, RATE = 50, 8000
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
 
 class NotHere(FileNotFoundError):
@@ -50,16 +51,14 @@ def spoken_digits(download=False):
     Raises NotHere where they are not found and cannot, or may not, be downloaded; ValueError where
     what is found cannot be read, or is not what the pin says.
     """
-    source = find() or _download(download)
+    source = find() or fetch("spoken digits", URL, archive(), 20, download)
     where, found = f"recordings in {source}", _read(source)
     missing = [name for name in names() if not found.get(name, b"").startswith(b"RIFF")]
     if missing:
         got = f"{len(missing)} of {len(names())} missing or no WAV, the first {missing[0]}"
         raise invalid(where, got, "all of them")
     contents = {name: found[name] for name in names()}
-    if digest(contents) != SHA256:
-        got = f"sha256 {digest(contents)[:12]}"
-        raise invalid(where, got, f"{SHA256[:12]}, the files of commit {COMMIT[:12]}")
+    check_pin(where, contents, SHA256, COMMIT)
     waves = [wavfile.read(io.BytesIO(data))[1] / np.float32(32768) for data in contents.values()]
     fields = [name.removesuffix(".wav").split("_") for name in contents]
     digits, speakers, indices = map(np.array, zip(*fields, strict=True))
@@ -76,15 +75,19 @@ def one_second(waves):
 
 def find():
     """Where the recordings are: a folder, or the downloaded archive; None where there are none."""
+    folder = named_folder("fsdd", "[0-9]_*_*.wav")
+    return folder or (archive() if archive().exists() else None)
+
+
+def named_folder(name, pattern):
+    """What UNPAIRED_DATA names, or its folder `name`: where files fit `pattern`, else None."""
     chosen = os.environ.get("UNPAIRED_DATA")
-    if chosen:
-        at = Path(chosen).expanduser()
-        if not at.is_dir():
-            raise invalid("UNPAIRED_DATA", chosen, "a folder")
-        for folder in (at / "fsdd", at):
-            if any(folder.glob("[0-9]_*_*.wav")):
-                return folder
-    return archive() if archive().exists() else None
+    if not chosen:
+        return None
+    at = Path(chosen).expanduser()
+    if not at.is_dir():
+        raise invalid("UNPAIRED_DATA", chosen, "a folder")
+    return next((folder for folder in (at / name, at) if any(folder.glob(pattern))), None)
 
 
 def archive():
@@ -105,6 +108,14 @@ def digest(contents):
     return total.hexdigest()
 
 
+def check_pin(where, contents, sha256, commit):
+    """Refuse, naming `where`, {name: bytes} whose digest is not `sha256`."""
+    found = digest(contents)
+    if found != sha256:
+        got = f"sha256 {found[:12]}"
+        raise invalid(where, got, f"{sha256[:12]}, the files of commit {commit[:12]}")
+
+
 def _read(source):
     """{file name: bytes} of a folder or an archive."""
     try:
@@ -113,22 +124,24 @@ def _read(source):
         with zipfile.ZipFile(source) as opened:
             paths = [path for path in opened.namelist() if re.search(r"/recordings/[^/]+$", path)]
             return {Path(path).name: opened.read(path) for path in paths}
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
+    except BROKEN as error:
         got = f"{type(error).__name__} {error}"
         accepted = "files that can be read; if this is a download, delete it and download again"
         raise invalid(f"recordings in {source}", got, accepted) from None
 
 
-def _download(allowed):
+def fetch(what, url, path, megabytes, allowed):
+    """`path`, downloaded from `url` if that is allowed and works; raises NotHere if not."""
     where = "UNPAIRED_DATA as a folder that holds them"
     if not allowed:
-        raise NotHere(str(invalid("spoken digits", None, f"{where}, or download=True (20 MB)")))
+        accepted = f"{where}, or download=True ({megabytes} MB)"
+        raise NotHere(str(invalid(what, None, accepted)))
     pooch.get_logger().setLevel("WARNING")
-    name, folder = archive().name, archive().parent
-    # no hash of the archive: GitHub packs it anew at will; what is in it is pinned by SHA256
-    getter = pooch.create(folder, "", registry={name: None}, urls={name: URL}, retry_if_failed=3)
+    # no hash of the archive: GitHub packs it anew at will; what is in it is pinned by its digest
+    registry, urls = {path.name: None}, {path.name: url}
+    getter = pooch.create(path.parent, "", registry=registry, urls=urls, retry_if_failed=3)
     try:
-        return Path(getter.fetch(name))
+        return Path(getter.fetch(path.name))
     except OSError as error:  # requests raises no others
         got, accepted = f"{type(error).__name__} {error}", f"a network that reaches it, or {where}"
-        raise NotHere(str(invalid(f"spoken digits from {URL}", got, accepted))) from None
+        raise NotHere(str(invalid(f"{what} from {url}", got, accepted))) from None

@@ -56,7 +56,7 @@ def test_ci_runs_the_tests():
 def test_the_library_is_small():
     files = {path.name: path.read_text().splitlines() for path in (ROOT / "lib").glob("*.py")}
     assert max(map(len, files.values())) <= 320
-    assert sum(map(len, files.values())) <= 4800
+    assert sum(map(len, files.values())) <= 5100
 
 
 def test_a_room_knows_only_rooms_before_it():
