@@ -712,6 +712,8 @@ def toy_pools(lonely, gap=1.0, away=(9.0, 0.0), n=4):
     y = gap * np.c_[np.arange(n), np.zeros(n)]
     x = np.vstack([y + 0.02, np.tile(away, (lonely, 1))])
     return x, y, np.r_[np.arange(n), np.full(lonely, -1)]
+
+
 CORNERS = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
 
 
