@@ -22,9 +22,13 @@ from lib.validation import check_array, check_int
 
 
 class Start(NamedTuple):
-    """A map W (d_x, d_y), and the CKA of the centroids that it was made of."""
+    """A map W (d_x, d_y), the CKA of the centroids that it was made of, and that of random orders.
+
+    chance  mean linear CKA over all orders: tr A tr B / ((c - 1) |A| |B|) for c centroids
+    """
 
     cka: float
+    chance: float
     map: np.ndarray
 
 
@@ -79,9 +83,10 @@ def geometric_starts(x, y, n_clusters=20, n_starts=10, n_restarts=60, seed=0):
                 KMeans(n_clusters, n_init=1, random_state=int(rng.integers(2**31))).fit(z)
                 for z in (x, y)
             )
-        a, b = a.cluster_centers_, b.cluster_centers_
+        a, b = (z.cluster_centers_ - z.cluster_centers_.mean(0) for z in (a, b))
         order, cka = best_order(a, b, check_int("n_restarts", n_restarts), rng)
-        starts.append(Start(cka, polar((a - a.mean(0)).T @ (b - b.mean(0))[order])))
+        sizes = [np.sum(z**2) / np.linalg.norm(z @ z.T) for z in (a, b)]
+        starts.append(Start(cka, np.prod(sizes) / (n_clusters - 1), polar(a.T @ b[order])))
     return sorted(starts, key=lambda start: -start.cka)
 
 

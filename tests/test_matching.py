@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from lib.matching import best_order, geometric_starts, match, matched, polar, wasserstein_procrustes
 from lib.metrics import foscttm, linear_cka
@@ -114,3 +115,22 @@ def test_bad_input_is_one_line(call, words):
     with pytest.raises(ValueError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_chance_is_the_mean_cka_of_random_orders():
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((2, 300, 5))
+    (start,) = geometric_starts(x, y, n_clusters=6, n_starts=1, seed=0)
+    a, b = (
+        KMeans(6, n_init=1, random_state=int(s)).fit(z).cluster_centers_
+        for z, s in zip((x, y), _states(0))
+    )
+    orders = list(itertools.permutations(range(6)))
+    mean = np.mean([linear_cka(a, b[list(order)]) for order in orders])
+    assert np.isclose(start.chance, mean)
+
+
+def _states(seed):
+    """The states of the two k-means of the first start."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(2**31) for _ in range(2)]
