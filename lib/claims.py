@@ -57,15 +57,17 @@ class Claims:
         holds      the verdict; left out, it is whether `expected` lies in the interval
         exact      must hold in a run of any size; left out, it is whether there is no interval
 
-        Raises ValueError for numbers that are NaN, and a verdict that is not True or False.
+        A quotient 0 / 0 is NaN: where a number is, the claim is not shown, and says
+        "undetermined". Raises ValueError for a claim that holds in spite of a NaN, and for a
+        verdict that is not True or False.
         """
-        numbers = [value, *(interval or ()), *([] if expected is None else [expected])]
-        if any(math.isnan(float(x)) for x in numbers):
-            raise invalid(f"claim {id}", numbers, "numbers that are not NaN")
         if holds is None and expected is not None and interval is not None:
             holds = interval[0] <= expected <= interval[1]
         if not isinstance(holds, (bool, np.bool_)):
             raise invalid(f"claim {id}, holds", holds, "True or False, or expected and interval")
+        numbers = [value, *(interval or ()), *([] if expected is None else [expected])]
+        if holds and any(math.isnan(float(x)) for x in numbers):
+            raise invalid(f"claim {id}", numbers, "numbers that are not NaN, if it holds")
         self.claims[id] = dict(
             id=id,
             sentence=sentence,
@@ -136,6 +138,8 @@ def measured(claim):
 
 
 def _number(value):
+    if math.isnan(value):
+        return "undetermined"
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 

@@ -73,6 +73,13 @@ def test_numbers_are_numbers(value, interval):
         claims()("00.x", "no number", value, interval, number="it", holds=True)
 
 
+def test_a_price_that_nothing_determines_is_not_shown_and_stops_nothing(tmp_path, shown):
+    claim = claims(tmp_path / "run.json")
+    claim("00.price", "it rises", np.nan, (np.nan, np.inf), number="factor", holds=False)
+    assert "not shown by this run: it rises: factor undetermined" in repr(shown[0])
+    assert json.loads((tmp_path / "run.json").read_text())["claims"][0]["holds"] is False
+
+
 def test_a_metric_that_cannot_be_written_is_refused_at_once():
     claim = claims()
     with pytest.raises(ValueError, match="^metric curve: got .*accepted: numbers"):
