@@ -11,10 +11,14 @@ PATTERN = "results/{profile}/{notebook}/seed{seed}.json"
 PRIORITY = {  # what runs for long starts first, so that no core waits for it at the end
     "evidence/03_encoders": 9,  # makes the encoders that others find in the cache
     "evidence/02_autoencoder": 8,
+    "evidence/11_drawings": 7,
     "evidence/09_sotalign": 7,
     "evidence/09_student": 6,
     "evidence/07_teachers": 5,
     "evidence/06_prices": 4,
+    "evidence/10_breaks": 4,
+    "evidence/12_no_pairs": 4,
+    "evidence/11_grocery": 3,
     "evidence/04_trunk": 3,
     "evidence/05_few_shots": 2,
     "02_train_shared_autoencoder": 1,
