@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,13 @@ from lib.validation import check_package, invalid
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # others may run a program
+RISKY = ("filter", "pattern", "mask", "marker", "image")  # in an SVG: small to write, long to draw
+LONGEST = 20  # seconds for a drawing that has one
+DRAW = """
+import sys, resvg_py
+svg = sys.stdin.buffer.read().decode()
+sys.stdout.buffer.write(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=224, height=224)))
+"""
 LARGE = 2**20  # pixels; a larger picture is made smaller, so that a chunk of them fits in memory
 
 
@@ -61,19 +70,19 @@ def read_picture(source):
 
 def _open(path):
     if path.suffix.lower() == ".svg":
-        svg = path.read_text(encoding="utf-8-sig")
-        _check_svg(svg)
-        drawn = check_package("resvg_py").svg_to_bytes(svg_string=svg, width=224, height=224)
-        return Image.open(io.BytesIO(bytes(drawn)))
+        return Image.open(io.BytesIO(_drawn(path.read_text(encoding="utf-8-sig"))))
     image = Image.open(path, formats=FORMATS)
     if image.format == "JPEG" and image.width * image.height > LARGE:
         image.draft(None, (512, 512))
     return image
 
 
-def _check_svg(svg):
-    """Refuse what would show another file, and what is nested so deeply that resvg would crash."""
-    depth = 0
+def _drawn(svg):
+    """The PNG of an SVG; refuses what would show another file, hang, or crash.
+
+    resvg obeys no limits: what may take for ever is drawn in a process of its own.
+    """
+    depth, uses, risky = 0, 0, len(svg) > 10**6
     for event, element in ElementTree.iterparse(io.StringIO(svg), ("start", "end")):
         depth += 1 if event == "start" else -1
         links = [value for name, value in element.items() if name.endswith("href")]
@@ -81,6 +90,20 @@ def _check_svg(svg):
             link.startswith(("#", "data:", "http:", "https:")) for link in links
         ):
             raise ValueError("a drawing nested too deeply" if depth > 100 else f"file {links[0]}")
+        tag = element.tag.rpartition("}")[2]
+        uses += tag == "use" and event == "start"
+        risky = risky or tag in RISKY or uses > 10
+    resvg = check_package("resvg_py")
+    if not risky:
+        return bytes(resvg.svg_to_bytes(svg_string=svg, width=224, height=224))
+    try:
+        command = [sys.executable, "-c", DRAW]
+        done = subprocess.run(command, input=svg.encode(), capture_output=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"a drawing that takes more than {LONGEST} s") from None
+    if done.returncode:
+        raise ValueError("a drawing that resvg cannot draw")
+    return done.stdout
 
 
 def _plain(image):
@@ -171,15 +194,20 @@ def read_collection(folder):
     """The `Collection` of a folder: pictures/ and below it; captions.csv, or .jsonl.
 
     Its columns are `picture`, a file's name within pictures/, and `caption`. Where `picture` is
-    empty the caption belongs to nobody; a picture may have several captions, or none. Raises
-    ValueError for what is missing, and for names that are not there.
+    empty the caption belongs to nobody; a picture may have several captions, or none. Other files
+    below pictures/ are counted, in one line. Raises ValueError for what is missing, and for names
+    that are not there.
     """
     folder = Path(folder).expanduser()
     where = folder / "pictures"
-    found = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES)
-    pictures = sorted(path for path in found if path.is_file() and path.name[0] != ".")
+    files = sorted(path for path in where.rglob("[!.]*") if path.is_file())
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    others = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+    accepted = f"files that end in {', '.join(SUFFIXES)}"
     if not pictures:
-        raise invalid(str(where), "no picture", f"files that end in {', '.join(SUFFIXES)}")
+        raise invalid(str(where), "no picture", accepted)
+    if others:
+        print(f"{where}: left out {len(others)}, the first {others[0]}; accepted: {accepted}")
     tables = [folder / name for name in ("captions.csv", "captions.jsonl")]
     table = next((path for path in tables if path.exists()), tables[0])
     rows = read_table(table)

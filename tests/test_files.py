@@ -113,6 +113,11 @@ KINDS = {  # file, its bytes, the colour at (5, 5), and at (5, 1) where it is an
         RED,
         None,
     ),
+    "filtered.svg": (
+        SVG.format(f'<filter id="f"><feOffset/></filter><g filter="url(#f)">{BOX}</g>').encode(),
+        RED,
+        None,
+    ),
     "linked.svg": (SVG.format(f'<a href="https://example.org">{BOX}</a>').encode(), RED, None),
 }
 
@@ -254,6 +259,17 @@ def test_broken_pictures_are_named(at, name):
     with pytest.raises(ValueError) as error:
         read_picture(at / name)
     one_line(error, str(at / name), words)
+
+
+def test_a_drawing_that_takes_for_ever_is_named(at, monkeypatch):
+    pytest.importorskip("resvg_py")
+    monkeypatch.setattr("lib.files.LONGEST", 1)
+    noise = '<filter id="f"><feTurbulence baseFrequency="1" numOctaves="999999999"/></filter>'
+    box = BOX.replace("<rect", '<rect filter="url(#f)"')
+    (at / "a.svg").write_text(SVG.format(noise + box))
+    with pytest.raises(ValueError) as error:
+        read_picture(at / "a.svg")
+    one_line(error, "a.svg", "takes more than 1 s")
 
 
 @pytest.mark.parametrize("way", ["{at}/a.png", "file://{at}/a.png", "a.png", "../a.png", " a.png"])
@@ -457,6 +473,15 @@ def test_a_collection_is_pictures_captions_and_who_belongs_to_whom(at):
     assert found.captions == ["one", "two", "free", "three"]
     assert found.pairs.tolist() == [[2, 0], [0, 1], [0, 3]]
     assert read_collection(str(at)).captions == found.captions
+
+
+def test_files_of_other_kinds_are_counted_not_passed_over_in_silence(at, capsys):
+    read_collection(collection(at, "picture,caption\na.jpg,a\n"))
+    assert capsys.readouterr().out == ""
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", ".DS_Store"):
+        (at / "pictures" / name).write_bytes(b"x")
+    read_collection(at)
+    assert "left out 2, the first IMG_1.HEIC; accepted: files" in capsys.readouterr().out
 
 
 def test_a_collection_of_json_lines_and_one_without_pairs(at):
