@@ -14,6 +14,8 @@ import math
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -34,6 +36,10 @@ import sys, resvg_py
 svg = sys.stdin.buffer.read().decode()
 sys.stdout.buffer.write(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=224, height=224)))
 """
+VERSIONS = {}  # of what reads and encodes, as far as it is here
+for name in ("pillow", "resvg_py", "tokenizers", "torch", "transformers"):
+    with suppress(PackageNotFoundError):
+        VERSIONS[name] = version(name)
 LARGE = 2**20  # pixels; a larger picture is made smaller, so that a chunk of them fits in memory
 
 
@@ -235,9 +241,9 @@ def features(encoder, samples, progress="", chunk=256):
     """Features (n, d) of a list of texts or of pictures: float32, mapped from a file, read-only.
 
     They are made `chunk` by `chunk` and kept in the cache as they come: a process that is killed
-    loses one chunk, and memory holds no more. They are made anew for another encoder, other texts,
-    and files of another name, size or time. A picture that cannot be read is named, and its row is
-    NaN. progress: the words of a bar; none: no bar.
+    loses one chunk, and memory holds no more. They are made anew for another encoder, other
+    versions of the libraries, other texts, and files of another name, size or time. A picture that
+    cannot be read is named, and its row is NaN. progress: the words of a bar; none: no bar.
     """
     of_pictures = encoder.modality == "picture"
     kind = str | Path if of_pictures else str
@@ -260,7 +266,7 @@ def features(encoder, samples, progress="", chunk=256):
         made[[picture is None for picture in read]] = np.nan
         return made
 
-    key = {"encoder": encoder.key, "samples": signature.hexdigest()}
+    key = {"encoder": encoder.key, "versions": VERSIONS, "samples": signature.hexdigest()}
     made = cache.rows(key, len(samples), make, chunk, progress)
     if skipped:
         print(f"{len(skipped)} of {len(samples)} pictures cannot be read; their rows are NaN")

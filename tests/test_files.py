@@ -263,7 +263,7 @@ def test_broken_pictures_are_named(at, name):
 
 def test_a_drawing_that_takes_for_ever_is_named(at, monkeypatch):
     pytest.importorskip("resvg_py")
-    monkeypatch.setattr("lib.files.LONGEST", 1)
+    monkeypatch.setattr(files, "LONGEST", 1)
     noise = '<filter id="f"><feTurbulence baseFrequency="1" numOctaves="999999999"/></filter>'
     box = BOX.replace("<rect", '<rect filter="url(#f)"')
     (at / "a.svg").write_text(SVG.format(noise + box))
@@ -583,7 +583,7 @@ def test_features_come_in_chunks_and_once(at):
     assert (features(encoder, tuple(CAPTIONS), chunk=7) == rows).all()
 
 
-def test_other_encoders_and_other_texts_are_encoded_anew():
+def test_other_encoders_texts_and_libraries_are_encoded_anew(monkeypatch):
     features(Encoder(), CAPTIONS)
     for encoder, texts in (
         (Encoder(key="b"), CAPTIONS),
@@ -594,6 +594,11 @@ def test_other_encoders_and_other_texts_are_encoded_anew():
     ):
         rows = features(encoder, texts)
         assert encoder.seen == texts and len(rows) == len(texts)
+
+    monkeypatch.setitem(files.VERSIONS, "torch", "0.1")
+    encoder = Encoder()
+    features(encoder, CAPTIONS)
+    assert encoder.seen == CAPTIONS
 
 
 @pytest.fixture
