@@ -52,7 +52,6 @@ class Concept(NamedTuple):
     character: str
     name: str
     group: str
-    subgroup: str
     left_out: str
 
 
@@ -65,8 +64,7 @@ def concepts():
     for row in json.loads(text):
         words = f"{row['emoji_type']} / {row['subcategory_slug']} / {row['cldr_name']}"
         why = next((why for why, which in LEFT_OUT.items() if re.fullmatch(which, words)), "")
-        fields = row["character"], row["cldr_name"], row["category_slug"], row["subcategory_slug"]
-        found.append(Concept(*fields, why))
+        found.append(Concept(row["character"], row["cldr_name"], row["category_slug"], why))
     return found
 
 
