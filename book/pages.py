@@ -84,7 +84,10 @@ class GlossaryLinks(SphinxTransform):
                 if term in seen or everyday:
                     continue
                 seen.add(term)
-                parts += [nodes.Text(text[end : found.start()]), self._link(found[0], term, meaning)]
+                parts += [
+                    nodes.Text(text[end : found.start()]),
+                    self._link(found[0], term, meaning),
+                ]
                 end = found.end()
             if parts:
                 text.parent.replace(text, [*parts, nodes.Text(text[end:])])
@@ -110,6 +113,12 @@ class GlossaryLinks(SphinxTransform):
         return link
 
 
+def finish(app, pagename, templatename, context, doctree):
+    """Names that are read aloud are those that are seen; wide formulas scroll with the keyboard."""
+    body = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
+    context["body"] = body.replace('<div class="math ', '<div tabindex="0" class="math ')
+
+
 @functools.cache
 def _forms(path):
     """{form in lower case: (term, meaning, where it comes first)}, with plurals, of the glossary."""
@@ -133,6 +142,7 @@ def _with_anchor(term):
 def setup(app):
     """What Sphinx calls."""
     app.connect("source-read", read_notebook)
+    app.connect("html-page-context", finish)
     for transform in (Anchors, AltText, GlossaryLinks):
         app.add_transform(transform)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
