@@ -121,7 +121,7 @@ def finish(app, pagename, templatename, context, doctree):
 
 @functools.cache
 def _forms(path):
-    """{form in lower case: (term, meaning, where it comes first)}, with plurals, of the glossary."""
+    """{term or its plural, in lower case: (term, meaning, where it comes first)}."""
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
     forms = {}
     for words, meaning, first in ROW.findall(text):

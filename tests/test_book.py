@@ -58,9 +58,10 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def soups(site):
-    """{page: its parsed HTML}, with those of search and index."""
-    pages = [*PAGES, "search", "genindex"]
-    return {page: BeautifulSoup((site / f"{page}.html").read_bytes(), "lxml") for page in pages}
+    """{page: its parsed HTML, without code, which takes long}, with those of search and index."""
+    texts = {page: (site / f"{page}.html").read_text() for page in [*PAGES, "search", "genindex"]}
+    code = re.compile(r"(?<=<pre>).*?(?=</pre>)", re.DOTALL)
+    return {page: BeautifulSoup(code.sub("", text), "html.parser") for page, text in texts.items()}
 
 
 def test_lessons_then_evidence_then_the_ledger_each_with_its_neighbours(soups):
