@@ -150,7 +150,7 @@ def test_broken_links_and_pictures_without_words_fail_with_a_line_each(tmp_path)
         for words in (
             "13_gone.ipynb",
             "'99.gone'",
-            "a picture without alt text: figures/01_two_strips.svg",
+            "a picture without alt text: ../figures/01_two_strips.svg",
             "a picture without alt text in cell four-cells",
         ):
             lines = [line for line in made.stderr.splitlines() if words in line]
