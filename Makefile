@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 PROFILE ?= laptop
 SEEDS ?= 0
+A ?= figures
+B ?= results/laptop
 OPTIONS ?=
 TORCH_INDEX ?=
 SHELL := /bin/bash
@@ -14,11 +16,13 @@ unexport PYTHONDONTWRITEBYTECODE  # what is imported is compiled then: installin
 # Handed on as they were typed, in the environment: neither make nor a shell evaluates them.
 override PROFILE := $(value PROFILE)
 override SEEDS := $(value SEEDS)
-export PROFILE SEEDS
+override A := $(value A)
+override B := $(value B)
+export PROFILE SEEDS A B
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
-	@echo 'Variables: VENV PYTHON PROFILE SEEDS OPTIONS TORCH_INDEX; see README.md'
+	@echo 'Variables: VENV PYTHON PROFILE SEEDS A B OPTIONS TORCH_INDEX; see README.md'
 
 lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 	@if [ "$$(id -u)" = 0 ] && [ -z "$(OPTIONS)" ]; then \
@@ -36,6 +40,9 @@ reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into re
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
 	@$(PY) batch.py figures
+
+compare: $(VENV)/.ready-grid  ## which claims moved from A (the committed) to B (results/laptop)
+	@$(PY) batch.py compare "$$A" "$$B"
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
 	@$(PY) batch.py notebooks
@@ -78,4 +85,4 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce figures notebooks test browser bench student forget clean
+.PHONY: help lab real reproduce figures compare notebooks test browser bench student forget clean

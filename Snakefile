@@ -59,8 +59,14 @@ rule run:
 
 rule ledger:
     input:
-        [record for record in RECORDS if "/evidence/" in record],
+        RECORDS,
+        "ledger.py",
+        "notebooks/papers.yaml",
     output:
         "results/{profile}/CLAIMS.md",
+        "results/{profile}/claims.csv",
+        "results/{profile}/runs.csv",
+    params:
+        seeds=" ".join(SEEDS),
     shell:
-        "{sys.executable} batch.py ledger {output} {input}"
+        "{sys.executable} batch.py ledger {wildcards.profile} {params.seeds}"
