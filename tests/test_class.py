@@ -1,5 +1,6 @@
 """What a teacher gets: handouts, a course that nbgrader marks, slides, and TEACHING.md."""
 
+import os
 import re
 import subprocess
 import sys
@@ -51,24 +52,34 @@ def test_handouts_have_no_outputs_and_the_answers_of_one_kind(handouts, name):
         compile(cell.source, cell.id, "exec")
 
 
-@pytest.mark.parametrize("kind", ["student", "solutions"])
-def test_a_zip_runs_in_an_empty_folder(handouts, kind, tmp_path):
+def unpack(handouts, kind, folder):
     with zipfile.ZipFile(handouts / f"{kind}.zip") as packed:
-        packed.extractall(tmp_path)
-    root = tmp_path / "unpaired"
-    assert sorted(path.stem for path in root.glob("notebooks/*.ipynb")) == list(LESSONS)
-    for line in re.findall(r"-c (\S+)|--notebook-dir=(\S+)", (root / "README.md").read_text()):
-        assert (root / "".join(line)).exists()
-    notebook = nbformat.read(next(root.glob("notebooks/01_*.ipynb")), as_version=4)
+        packed.extractall(folder)
+    return folder / "unpaired"
+
+
+def test_a_zip_runs_in_an_empty_folder(handouts, tmp_path):
+    root = unpack(handouts, "student", tmp_path)
+    named = re.findall(r"-c (\S+)|--notebook-dir=(\S+)", (root / "README.md").read_text())
+    assert len(named) == 2 and all((root / "".join(name)).exists() for name in named)
+    notebook = nbformat.read(root / "notebooks" / "01_add_fisher_information.ipynb", as_version=4)
     exercise = teach.tagged(notebook, "exercise")[0]
-    first = notebook.cells[: 1 + notebook.cells.index(exercise)]
     where = nbformat.v4.new_code_cell(f"import sys; sys.path.insert(0, {str(root)!r})")
     which = nbformat.v4.new_code_cell("import lib; print(lib.__file__)")
-    notebook.cells = [where, which, *first]
+    notebook.cells = [where, which, *notebook.cells[: 1 + notebook.cells.index(exercise)]]
     NotebookClient(notebook, timeout=100, resources={"metadata": {"path": root}}).execute()
     assert notebook.cells[1].outputs[0].text.startswith(str(root))
-    said = notebook.cells[-1].outputs[0].text
-    assert said.startswith("open: " if kind == "student" else "right: ")
+    assert notebook.cells[-1].outputs[0].text.startswith("open: write best_angle")
+
+
+def test_both_zips_hold_the_same_but_for_the_notebooks(handouts, tmp_path):
+    roots = [unpack(handouts, kind, tmp_path / kind) for kind in ("student", "solutions")]
+    files = [{path.relative_to(root) for path in root.rglob("*.*")} for root in roots]
+    assert files[0] == files[1]
+    assert {path.name for path in (ROOT / "lib").rglob("*.py")} <= {path.name for path in files[0]}
+    for kind, root in zip(("student", "solutions"), roots):
+        for path in (root / "notebooks").iterdir():
+            assert path.read_bytes() == (handouts / kind / path.name).read_bytes()
 
 
 def test_git_stays_clean():
@@ -117,20 +128,20 @@ def harmless_distance(var_x, var_y):
 """.split("---")
 
 
-def test_nbgrader_marks_a_right_a_wrong_and_an_empty_answer(tmp_path):
+def test_nbgrader_marks_a_right_a_wrong_and_an_empty_answer(tmp_path, monkeypatch):
     """The exercises of 01, from the source to feedback; the lesson itself would take minutes."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install -e '.[class]'")
     from nbgrader.apps import NbGraderAPI
     from traitlets.config import Config
 
     notebook = teach.lessons()["01_add_fisher_information"]
-    notebook.cells = [
+    imports = "import numpy as np\nfrom lib.exercises import fisher_information as checks"
+    parts = [
         cell
         for cell in notebook.cells
-        if cell.id == "imports"
-        or {"exercise", "answer"} & set(cell.metadata.get("tags", []))
-        or "### Exercise" in cell.source
+        if "### Exercise" in cell.source or {"exercise", "answer"} & {*cell.metadata.get("tags", [])}
     ]
+    notebook.cells = [nbformat.v4.new_code_cell(imports, id="imports"), *parts]
     right, wrong = nbformat.from_dict(notebook), nbformat.from_dict(notebook)
     teach.solve(right)
     for cell, answer in zip(teach.tagged(wrong, "exercise"), WRONG, strict=True):
@@ -139,6 +150,8 @@ def test_nbgrader_marks_a_right_a_wrong_and_an_empty_answer(tmp_path):
     assert teach.grade(notebook) == 5
     teach.write(notebook, tmp_path / "source" / "01" / "01.ipynb")
 
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", programs)  # nbgrader calls alembic by its name
     config = Config()
     config.CourseDirectory.root = str(tmp_path)
     config.Execute.timeout = 100
@@ -178,8 +191,13 @@ def chapters():
 
 
 def rows(text):
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    lines = re.findall(r"^\| .+ \|$", text, re.M)
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def agenda(chapter):
+    """[part, minutes] for each row of the first table of a chapter."""
+    return [row[:2] for row in rows(chapter.split("| students think")[0])[1:]]
 
 
 def test_every_lesson_has_its_chapter():
@@ -200,8 +218,8 @@ def test_a_chapter_is_true_of_its_lesson(name):
     for level, words in re.findall(r"^(##|###) (.+)$", text, re.M):
         exercise = re.fullmatch(r"(Exercise \d ★+ .+) \((\d+) minutes\)", words)
         parts.append(exercise.groups() if exercise else words)
-    table = [row for row in rows(chapter.split("| students think")[0]) if row[1].isdigit()]
-    said = [(row[0], row[1]) if row[0].startswith("Exercise") else row[0] for row in table]
+    table = agenda(chapter)
+    said = [tuple(row) if row[0].startswith("Exercise") else row[0] for row in table]
     assert said == parts
 
     exercises = sum(int(row[1]) for row in table if row[0].startswith("Exercise"))
