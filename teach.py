@@ -144,7 +144,91 @@ def grade(notebook):
     return total
 
 
-COMMANDS = {"student": student, "solutions": solutions, "assignment": assignment}
+def slides():
+    """A deck per lesson: headings and figures on slides of their own, answers after a click."""
+    import jupyter_server_mathjax
+    import sphinx_revealjs
+    from nbconvert.exporters import SlidesExporter
+
+    target = Path("slides")
+    shutil.rmtree(target, ignore_errors=True)
+    for package, folder, name in [
+        (sphinx_revealjs, "_static/revealjs", "reveal.js"),
+        (jupyter_server_mathjax, "static", "mathjax"),
+    ]:
+        source = Path(package.__file__).parent / folder
+        shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("localization", "*.map"))
+    exporter = SlidesExporter(
+        template_file="slides.html.j2",
+        extra_template_basedirs=[str(ROOT)],
+        reveal_url_prefix="reveal.js",
+        reveal_theme="white",
+        reveal_width="1280",
+        reveal_height="720",
+        mathjax_url="mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full,Safe",
+    )
+    for name, notebook in lessons().items():
+        remove_answers(notebook)
+        notebook.cells = list(deck(notebook))
+        notebook.metadata.title = name
+        (target / f"{name}.html").write_text(exporter.from_notebook_node(notebook)[0])
+    print("slides/: open a file in a browser; space goes on, F fills the screen, O shows all")
+
+
+def deck(notebook):
+    """The cells of a lesson as slides: of a picture's cell the picture, of a slider nothing."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            yield from pages(cell.source)
+        elif "exercise" in tags:
+            yield slide(cell, "subslide", outputs=[])
+        elif any("image/png" in output.get("data", {}) for output in cell.outputs):
+            yield slide(cell, "subslide", transient={"remove_source": True})
+        elif not ({"parameters", "widget"} & {*tags} or re.match("imports$|check", cell.id)):
+            yield slide(cell, "subslide")
+
+
+def slide(cell, kind, **changes):
+    """The cell, beginning a slide, a subslide or a fragment."""
+    cell.update(changes)
+    cell.metadata["slideshow"] = {"slide_type": kind}
+    return cell
+
+
+def pages(source):
+    """Markdown cells of a screen each; a `##` begins a slide, what is folded waits for a click."""
+    source = re.sub(r"\[([^][]+)\]\([\w./-]+\.(ipynb|md)[^)]*\)", r"\1", source)  # not at hand
+    for part in re.split(r"(<details>.*?</details>)", source, flags=re.DOTALL):
+        folded = re.match(r"<details><summary><b>(.*?)</b></summary>(.*)</details>", part, re.DOTALL)
+        if folded:
+            yield slide(nbformat.v4.new_markdown_cell(f"### {folded[1]}"), "subslide")
+        for k, page in enumerate(screens(folded[2] if folded else part)):
+            begins = "slide" if re.match("##? ", page) else "subslide"
+            kind = "fragment" if folded and k == 0 else begins
+            yield slide(nbformat.v4.new_markdown_cell(page), kind)
+
+
+def screens(text, lines=16, letters=95):
+    """The blocks of a Markdown text, put together to about a screen each."""
+    found, full = [], 0
+    for block in re.split(r"\n\n+", text.strip()):
+        height = 0.6 + sum(1 + len(line) // letters for line in block.splitlines())
+        crowded = full + height > lines and full > 2  # a heading does not stay alone
+        if not found or crowded or re.match(r"#|\*\*Predict", block):
+            found, full = [*found, block], 0
+        else:
+            found[-1] += f"\n\n{block}"
+        full += height
+    return [page for page in found if page]
+
+
+COMMANDS = {
+    "student": student,
+    "solutions": solutions,
+    "assignment": assignment,
+    "slides": slides,
+}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]]()
