@@ -182,16 +182,17 @@ def deck(notebook):
         if cell.cell_type == "markdown":
             yield from pages(cell.source)
         elif "exercise" in tags:
-            yield slide(cell, "subslide", outputs=[])
+            cell.outputs = []
+            yield slide(cell, "-")
         elif any("image/png" in output.get("data", {}) for output in cell.outputs):
-            yield slide(cell, "subslide", transient={"remove_source": True})
+            cell.metadata["transient"] = {"remove_source": True}
+            yield slide(cell, "subslide")
         elif not ({"parameters", "widget"} & {*tags} or re.match("imports$|check", cell.id)):
             yield slide(cell, "subslide")
 
 
-def slide(cell, kind, **changes):
-    """The cell, beginning a slide, a subslide or a fragment."""
-    cell.update(changes)
+def slide(cell, kind):
+    """The cell, beginning a slide, a subslide or a fragment; '-' begins nothing."""
     cell.metadata["slideshow"] = {"slide_type": kind}
     return cell
 
@@ -199,6 +200,7 @@ def slide(cell, kind, **changes):
 def pages(source):
     """Markdown cells of a screen each; a `##` begins a slide, what is folded waits for a click."""
     source = re.sub(r"\[([^][]+)\]\([\w./-]+\.(ipynb|md)[^)]*\)", r"\1", source)  # not at hand
+    source = re.sub(r"\*\*Where you are\.\*\* .*", "", source)
     for part in re.split(r"(<details>.*?</details>)", source, flags=re.DOTALL):
         folded = re.match(r"<details><summary><b>(.*?)</b></summary>(.*)</details>", part, re.DOTALL)
         if folded:
@@ -209,7 +211,7 @@ def pages(source):
             yield slide(nbformat.v4.new_markdown_cell(page), kind)
 
 
-def screens(text, lines=16, letters=95):
+def screens(text, lines=14, letters=80):
     """The blocks of a Markdown text, put together to about a screen each."""
     found, full = [], 0
     for block in re.split(r"\n\n+", text.strip()):
