@@ -182,6 +182,29 @@ def test_nbgrader_marks_a_right_a_wrong_and_an_empty_answer(tmp_path, monkeypatc
     assert "Not yet" not in pages["right"]
 
 
+# Slides
+
+
+def test_a_deck_has_the_lessons_headings_pictures_and_folded_answers(tmp_path, monkeypatch):
+    for package in ("sphinx_revealjs", "jupyter_server_mathjax"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install -e '.[class]'")
+    name = "02_train_shared_autoencoder"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(teach, "lessons", lambda: {name: nbformat.from_dict(LESSONS[name])})
+    teach.slides()
+    html = (tmp_path / "slides" / f"{name}.html").read_text()
+    assert not re.search(r'(src|href)="?(https?:)?//', html)
+    for linked in re.findall(r'(?:src|href)="((?:reveal\.js|mathjax)/[^"?]+)', html):
+        assert (tmp_path / "slides" / linked).exists(), linked
+    text = sources(LESSONS[name])
+    headings = len(re.findall(r"^## ", text, re.M)) + 1
+    assert len(re.findall(r"<section[^>]*>\s*<section", html)) == headings
+    pictures = [o for c in LESSONS[name].cells for o in c.get("outputs", []) if "data" in o]
+    assert html.count("data:image/png") == sum("image/png" in o.data for o in pictures)
+    assert html.count('class="fragment"') == text.count("<b>Answer")
+    assert "<details" not in html
+
+
 # TEACHING.md
 
 
