@@ -159,8 +159,7 @@ def slides():
         source = Path(package.__file__).parent / folder
         shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("localization", "*.map"))
     exporter = SlidesExporter(
-        template_file="slides.html.j2",
-        extra_template_basedirs=[str(ROOT)],
+        template_file=str(ROOT / "slides.html.j2"),
         reveal_url_prefix="reveal.js",
         reveal_theme="white",
         reveal_width="1280",
@@ -216,8 +215,8 @@ def screens(text, lines=14, letters=80):
     found, full = [], 0
     for block in re.split(r"\n\n+", text.strip()):
         height = 0.6 + sum(1 + len(line) // letters for line in block.splitlines())
-        crowded = full + height > lines and full > 2  # a heading does not stay alone
-        if not found or crowded or re.match(r"#|\*\*Predict", block):
+        breaks = full + height > lines or block.startswith("**Predict")
+        if not found or block.startswith("#") or breaks and full > 2:  # no heading stays alone
             found, full = [*found, block], 0
         else:
             found[-1] += f"\n\n{block}"

@@ -200,7 +200,7 @@ def test_a_deck_has_the_lessons_headings_pictures_and_folded_answers(tmp_path, m
     headings = len(re.findall(r"^## ", text, re.M)) + 1
     assert len(re.findall(r"<section[^>]*>\s*<section", html)) == headings
     pictures = [o for c in LESSONS[name].cells for o in c.get("outputs", []) if "data" in o]
-    assert html.count("data:image/png") == sum("image/png" in o.data for o in pictures)
+    assert html.count('src="data:image/png') == sum("image/png" in o.data for o in pictures)
     assert html.count('class="fragment"') == text.count("<b>Answer")
     assert "<details" not in html
 
