@@ -114,7 +114,8 @@ def assignment():
             write(notebook, course / "source" / name / f"{name}.ipynb")
     if not (course / "nbgrader_config.py").exists():
         (course / "nbgrader_config.py").write_text(COURSE)
-    print("course/; in it: nbgrader generate_assignment <lesson>, then autograde, generate_feedback")
+    print("course/; there, with the environment active: nbgrader generate_assignment <lesson>,")
+    print("and when answers lie in submitted/<student>/<lesson>: autograde, then generate_feedback")
 
 
 def grade(notebook):
@@ -156,8 +157,8 @@ def slides():
         (sphinx_revealjs, "_static/revealjs", "reveal.js"),
         (jupyter_server_mathjax, "static", "mathjax"),
     ]:
-        source = Path(package.__file__).parent / folder
-        shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("localization", "*.map"))
+        unused = shutil.ignore_patterns("localization", "*.map")
+        shutil.copytree(Path(package.__file__).parent / folder, target / name, ignore=unused)
     exporter = SlidesExporter(
         template_file=str(ROOT / "slides.html.j2"),
         reveal_url_prefix="reveal.js",
@@ -200,8 +201,8 @@ def pages(source):
     """Markdown cells of a screen each; a `##` begins a slide, what is folded waits for a click."""
     source = re.sub(r"\[([^][]+)\]\([\w./-]+\.(ipynb|md)[^)]*\)", r"\1", source)  # not at hand
     source = re.sub(r"\*\*Where you are\.\*\* .*", "", source)
-    for part in re.split(r"(<details>.*?</details>)", source, flags=re.DOTALL):
-        folded = re.match(r"<details><summary><b>(.*?)</b></summary>(.*)</details>", part, re.DOTALL)
+    for part in re.split(r"(?s)(<details>.*?</details>)", source):
+        folded = re.match(r"(?s)<details><summary><b>(.*?)</b></summary>(.*)</details>", part)
         if folded:
             yield slide(nbformat.v4.new_markdown_cell(f"### {folded[1]}"), "subslide")
         for k, page in enumerate(screens(folded[2] if folded else part)):
