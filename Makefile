@@ -21,7 +21,7 @@ override B := $(value B)
 export PROFILE SEEDS A B
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo 'Variables: VENV PYTHON PROFILE SEEDS A B OPTIONS TORCH_INDEX; see README.md'
 
 lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
@@ -58,19 +58,24 @@ browser: $(VENV)/.ready-dev  ## run notebooks in JupyterLab in headless Chromium
 bench: $(VENV)/.ready-dev  ## time what is fast against what is plain
 	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
 
-student: $(VENV)/.ready-dev  ## notebooks without answers and outputs, into student/
-	@$(PY) -m nbconvert --to notebook --output-dir student --log-level WARN notebooks/[0-9]*.ipynb \
-	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags answer \
-	  --ClearOutputPreprocessor.enabled=True --ClearMetadataPreprocessor.enabled=True \
-	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask tags \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec
-	@ls student/*.ipynb
+student: $(VENV)/.ready-base  ## notebooks without solutions and outputs, a folder and a zip file
+	@$(PY) teach.py student
+
+solutions: $(VENV)/.ready-base  ## notebooks with their exercises solved, a folder and a zip file
+	@$(PY) teach.py solutions
+
+assignment: $(VENV)/.ready-class  ## a course of nbgrader out of the lessons, into course/
+	@$(PY) teach.py assignment
+
+slides: $(VENV)/.ready-class  ## a deck of each lesson, which needs no network, into slides/
+	@$(PY) teach.py slides
 
 forget: $(VENV)/.ready-base  ## empty the cache of trained encoders and their features
 	@$(PY) -m lib.cache
 
-clean:  ## remove what the other targets made, all but the environment and the figures
-	@rm -rf results student .snakemake .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove what the other targets made, but the environment, figures and course/
+	@rm -rf results student student.zip solutions solutions.zip slides
+	@rm -rf .snakemake .pytest_cache .ruff_cache build *.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -85,4 +90,5 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce figures compare notebooks test browser bench student forget clean
+.PHONY: help lab real reproduce figures compare notebooks test browser bench student solutions \
+  assignment slides forget clean
