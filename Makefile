@@ -52,8 +52,15 @@ test: $(VENV)/.ready-dev  ## style, unit tests, the lessons through nbval, evide
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -q --durations=5 -n logical --maxprocesses 4 \
 	  --dist loadfile --no-loadscope-reorder  # in the order of tests/conftest.py
 
-browser: $(VENV)/.ready-dev  ## run notebooks in JupyterLab in headless Chromium, move sliders
-	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py
+browser: $(VENV)/.ready-dev  ## in headless Chromium: lessons in JupyterLab, sliders, the book
+	@REQUIRE_BROWSER=1 $(PY) -m pytest -q -p no:nbval -o addopts= tests/test_browser.py \
+	  tests/test_book.py
+
+book: $(VENV)/.ready-book  ## lessons, evidence and ledger as a web site, into build/book
+	@rm -rf build/book build/pages && mkdir -p build/pages
+	@cp -r README.md CLAIMS.md LICENSE* CITATION.cff figures notebooks book/index.md build/pages
+	@$(PY) -m sphinx -qEW --keep-going -c book -d build/doctrees build/pages build/book
+	@echo 'The book is made; open build/book/index.html'
 
 bench: $(VENV)/.ready-dev  ## time what is fast against what is plain
 	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
@@ -90,5 +97,5 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce figures compare notebooks test browser bench student solutions \
-  assignment slides forget clean
+.PHONY: help lab real reproduce figures compare notebooks test browser book bench student \
+  solutions assignment slides forget clean
