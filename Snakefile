@@ -34,6 +34,10 @@ wildcard_constraints:
     notebook="(evidence/)?[0-9a-z_]+",
 
 
+def minutes(wildcards):
+    return 30
+
+
 rule all:
     input:
         RECORDS,
@@ -49,18 +53,28 @@ rule run:
         PATTERN,
     log:
         "results/{profile}/{notebook}/seed{seed}.ipynb",  # a failed notebook stays here for reading
+    benchmark:
+        "results/{profile}/{notebook}/seed{seed}.tsv"  # seconds and megabytes
     priority: lambda wildcards: PRIORITY.get(wildcards.notebook, 0)
     threads: 1  # nothing but timings depends on the number of cores; as many notebooks run at once
+    resources:
+        runtime=lambda wildcards, attempt: attempt * minutes(wildcards),
+        mem_mb=lambda wildcards, attempt: attempt * 4000,
     params:
         run="{notebook} {profile} {seed}",
+    message:
+        "{output}"
     shell:
         "exec {sys.executable} batch.py run {params.run}"
 
 
 rule ledger:
+    localrule: True
     input:
         [record for record in RECORDS if "/evidence/" in record],
     output:
         "results/{profile}/CLAIMS.md",
+    message:
+        "{output}"
     shell:
         "{sys.executable} batch.py ledger {output} {input}"
