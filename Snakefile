@@ -26,7 +26,7 @@ PRIORITY = {  # what runs for long starts first, so that no core waits for it at
     "06_price_words_in_images": 1,
     "09_align_with_sotalign": 1,
 }
-MINUTES = {  # of profile laptop, as seed*.tsv said of one of two busy cores; of all others 10
+MINUTES = {  # of profile laptop, measured on one of two busy cores; 10 for all others
     "evidence/11_drawings": 40,
     "evidence/09_sotalign": 28,
 }
@@ -39,13 +39,13 @@ wildcard_constraints:
 
 
 def minutes(wildcards, attempt):
-    """Of a cluster's node: three times what was measured."""
+    """Of a cluster's node: three times what was measured; seed<k>.tsv says what a run took."""
     scale = {"smoke": 1, "laptop": 1}.get(wildcards.profile, 24)
     return attempt * scale * 3 * MINUTES.get(wildcards.notebook, 10)
 
 
 def megabytes(wildcards, attempt):
-    """Of a cluster's node: more than twice the most that seed*.tsv said, 1,640, with Snakemake."""
+    """Of a cluster's node: twice the most that was measured, 1,640, and Snakemake's own."""
     return attempt * (4000 if wildcards.profile in ("smoke", "laptop") else 8000)
 
 

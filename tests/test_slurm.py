@@ -25,7 +25,7 @@ OPTIONS += ["--slurm-init-seconds-before-status-checks", "1"]
 SLOW = """
 from pathlib import Path
 import time
-for _ in range(600):
+for _ in range(2400):
     if Path("go").exists():
         break
     time.sleep(0.1)
@@ -67,7 +67,7 @@ def slow(shelf, slurm):  # noqa: F811
         command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     begun = shelf / "results/laptop/evidence/02_slow/seed0.ipynb"
-    for _ in range(600):
+    for _ in range(2400):
         if begun.exists() and '"start_time"' in begun.read_text():
             break
         time.sleep(0.1)
@@ -109,12 +109,12 @@ def test_one_fails_the_rest_goes_on_and_the_same_command_runs_what_is_missing(sh
 @needs_slurm
 def test_a_killed_grid_is_resumed_without_what_it_left_at_slurm(slow, shelf):  # noqa: F811
     os.killpg(slow.pid, signal.SIGKILL)
-    left = jobs("02_slow")
-    assert len(left) == 1
+    (left,) = jobs("02_slow")
     (shelf / "go").touch()
     code, lines = on_slurm()
     assert code == 0, lines
-    assert lines[0] == f"cancelling what a stopped grid left at SLURM: {left[0]}"
+    assert lines[0].startswith("cancelling what a stopped grid left at SLURM: ")
+    assert left in lines[0].split()
     assert lines[-2].startswith("Up to date")
     measured = tables(shelf)
     shutil.rmtree("results")
