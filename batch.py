@@ -155,11 +155,11 @@ def _left_at_slurm():
 def _said_on_node(copy, log):
     """Why a run failed, out of what it and SLURM wrote on its node."""
     lines = Path(log).read_text(errors="replace").splitlines() if Path(log).exists() else []
-    said = [line for line in lines if line.startswith("FAILED")]
-    if said:
-        return said[-1]
-    stopped = [line for line in lines if re.match(r"slurmstepd|srun", line)]
-    return f"FAILED {copy}: {(stopped or ['it left no reason'])[0]} (see {log})"
+    for speaker in ("FAILED", "slurmstepd", "srun"):
+        said = [line for line in lines if line.startswith(speaker)]
+        if said:
+            return said[0] if speaker == "FAILED" else f"FAILED {copy}: {said[0]} (see {log})"
+    return f"FAILED {copy}: it left no reason (see {log})"
 
 
 def gather(target, *paths):
