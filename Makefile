@@ -37,6 +37,9 @@ real: $(VENV)/.ready-real  ## install the encoders and drawings of lesson 11
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
 	@$(PY) batch.py reproduce
 
+slurm: $(VENV)/.ready-slurm  ## the same as jobs of a SLURM cluster, see slurm/config.yaml
+	@$(PY) batch.py reproduce --workflow-profile slurm $(OPTIONS)
+
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
 	@$(PY) batch.py figures
@@ -97,5 +100,5 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce figures compare notebooks test browser book bench student \
+.PHONY: help lab real reproduce slurm figures compare notebooks test browser book bench student \
   solutions assignment slides forget clean

@@ -37,10 +37,14 @@ STEP = re.compile(r"\d+ of \d+ steps")  # what Snakemake prints when a run has e
 CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs reaches the screen
     r"Assuming unrestricted|Building DAG|Using shell|Provided cores|Select jobs|Execute \d+ job"
     r"|Complete log|Elapsed time|Nothing to be done|RuleException|CalledProcessError in file"
-    r"|Rules claiming|Job stats|job +count|-----|(run|ledger|all|total) +\d+$|\[\w+ \w+ "
-    r"|Finished jobid"
     r"|Command '|Exiting because a job|WorkflowError:$|At least one job did not|\[IPKernelApp\]"
+    r"|\[\w{3} \w{3} [ \d]\d [\d:]+ \d{4}\]|Job \d+: |Finished jobid|Job stats|job +count"
+    r"|(run|ledger|all|total) +\d+$|-+ +-+$|Provided remote|Using workflow|SLURM run ID"
+    r"|No SLURM account|No account was given|Unable to guess SLURM|Cleaning up SLURM|Error in rule"
+    r"|sbatch |shell:|(jobid|external_jobid|input|output|log): |exec |\(command exited"
+    r"|Rules claiming|For further error details|message: SLURM-job '\d+' failed, SLURM status is: 'FAILED'"
 )
+ON_NODE = re.compile(r"\s+log: (results/\S+), (.*\.log) \(check log")  # of a run that failed there
 
 
 class Stopped(Exception):
@@ -127,7 +131,7 @@ def _processor():
 def reproduce(*options):
     """Run the grid of the environment variables PROFILE and SEEDS; returns an exit code.
 
-    options  handed to Snakemake, such as --dry-run
+    options  handed to Snakemake, such as --dry-run, or --workflow-profile slurm for a cluster
 
     Two at once in one folder are refused. After a kill the same command goes on where it was.
     """
@@ -137,24 +141,69 @@ def reproduce(*options):
         raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
     for notebook in notebooks():
         profile_parameters(profile, notebook)
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--nolock"]
+    command = [sys.executable, "-m", "snakemake", "--keep-going", "--nolock"]
     command += ["--rerun-incomplete", "--scheduler", "greedy"]  # by priority, then size of file
-    command += ["--quiet", "rules", "host", "reason"]
+    cluster = "--workflow-profile" in options
+    if not cluster:
+        command += ["--cores", "all", "--quiet", "rules", "host", "reason"]
     command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds.split())}"]
     runs = [(n, profile, seed) for seed in seeds.split() for n in notebooks()]
     start = time.time()
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
+        if cluster:
+            _cancel_left()
         pipe = subprocess.PIPE
         grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
+        said = set()  # what a cluster refuses, it refuses for every job
         for line in grid.stderr:
             if STEP.match(line):
                 line = _progress(runs, start)
-            if line.strip() and not CHATTER.match(line.strip()):
+            if failed := ON_NODE.match(line):
+                print(_said_on_node(*failed.groups()), flush=True)
+            elif line.strip() and line not in said and not CHATTER.match(line.strip()):
                 print(line.rstrip(), flush=True)
+                said.add(line)
         code = grid.wait()
-    if not options:
+    if "--dry-run" not in options:
         _summary(runs, profile, start, code)
     return code
+
+
+def _cancel_left():
+    """Cancel what a killed grid of this folder left at SLURM: it would write where ours does."""
+    end = time.monotonic() + 60
+    left = _left_at_slurm()
+    if left:
+        print(f"cancelling what a stopped grid left at SLURM: {' '.join(left)}", flush=True)
+    while left:
+        if time.monotonic() > end:
+            raise ParameterError(f"SLURM: got jobs that do not end, accepted: scancel {left[0]}")
+        subprocess.run(["scancel", *left], timeout=60)
+        time.sleep(1)
+        left = _left_at_slurm()
+
+
+def _left_at_slurm():
+    """Numbers of the jobs that Snakemake submitted for this folder."""
+    command = ["squeue", "--me", "--noheader", "--format=%i|%j|%Z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        came = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        accepted = "a machine where squeue lists your jobs"
+        raise ParameterError(f"SLURM: got {came}, accepted: {accepted}") from None
+    jobs = [line.split("|", 2) for line in listed.stdout.splitlines()]
+    return [id for id, name, folder in jobs if (name[:9], folder) == ("unpaired_", os.getcwd())]
+
+
+def _said_on_node(copy, log):
+    """Why a run failed, out of what it and SLURM wrote on its node."""
+    lines = Path(log).read_text(errors="replace").splitlines() if Path(log).exists() else []
+    for speaker in ("FAILED", "slurmstepd", "srun"):
+        said = [line for line in lines if line.startswith(speaker)]
+        if said:
+            return said[0] if speaker == "FAILED" else f"FAILED {copy}: {said[0]} (see {log})"
+    return f"FAILED {copy}: it left no reason (see {log})"
 
 
 def _files(notebook, profile, seed):
