@@ -42,7 +42,8 @@ CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs
     r"|(run|ledger|all|total) +\d+$|-+ +-+$|Provided remote|Using workflow|SLURM run ID"
     r"|No SLURM account|No account was given|Unable to guess SLURM|Cleaning up SLURM|Error in rule"
     r"|sbatch |shell:|(jobid|external_jobid|input|output|log): |exec |\(command exited"
-    r"|Rules claiming|For further error details|message: SLURM-job '\d+' failed, SLURM status is: 'FAILED'"
+    r"|Rules claiming|For further error details"
+    r"|message: SLURM-job '\d+' failed, SLURM status is: 'FAILED'"
 )
 ON_NODE = re.compile(r"\s+log: (results/\S+), (.*\.log) \(check log")  # of a run that failed there
 
