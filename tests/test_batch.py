@@ -51,8 +51,8 @@ def test_a_run_has_a_limit_of_its_own_and_leaves_no_process(tmp_path):
     source = (
         f"import subprocess, time; subprocess.Popen(['sleep', '321']); '{mark}'; time.sleep(600)"
     )
-    reason = execute(tmp_path, run_limit=9, sleepy=source)
-    assert reason == "cell sleepy: no end of the run within 9 s, tried twice"
+    reason = execute(tmp_path, run_limit=15, sleepy=source)
+    assert reason == "cell sleepy: no end of the run within 15 s, tried twice"
     time.sleep(0.5)
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path) not in left
