@@ -214,7 +214,7 @@ def pages(source):
 def screens(text, lines=14, letters=80):
     """The blocks of a Markdown text, put together to about a screen each."""
     found, full = [], 0
-    for block in re.split(r"\n\n+", text.strip()):
+    for block in blocks(text):
         height = 0.6 + sum(1 + len(line) // letters for line in block.splitlines())
         breaks = full + height > lines or block.startswith("**Predict")
         if not found or block.startswith("#") or breaks and full > 2:  # no heading stays alone
@@ -223,6 +223,17 @@ def screens(text, lines=14, letters=80):
             found[-1] += f"\n\n{block}"
         full += height
     return [page for page in found if page]
+
+
+def blocks(text, rows=8):
+    """Paragraphs, lists, formulas; a long table comes in pieces, each with its head."""
+    for block in re.split(r"\n\n+", text.strip()):
+        lines = block.splitlines()
+        if block.startswith("|") and len(lines) > 2 * rows:
+            for k in range(2, len(lines), rows):
+                yield "\n".join(lines[:2] + lines[k : k + rows])
+        else:
+            yield block
 
 
 COMMANDS = {
