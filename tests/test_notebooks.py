@@ -207,6 +207,19 @@ def test_every_cited_claim_exists_holds_and_has_the_number_beside_it():
             assert f"{exact:.{digits}f}" == words.replace(",", ""), f"{where}: {id} is {value}"
 
 
+@each_long_lesson
+def test_a_lesson_its_map_and_the_readme_name_the_same_minutes(name):
+    text = read(name).cells[0].source
+    one, minutes, exercises = re.search(
+        r"(About|Two sittings of) (\d+) minutes\b[^.]* (\d+)(?: more)? for the exercises", text
+    ).groups()
+    said = (minutes if one == "About" else str(2 * int(minutes)), exercises)
+    row = rf"\| {name[:2]} \|.*\| (\d+) min, exercises (\d+) \|"
+    for table in (read(LESSONS[0]).cells, (ROOT / "README.md").read_text()):
+        table = table if isinstance(table, str) else "\n".join(cell.source for cell in table)
+        assert re.search(row, table).groups() == said
+
+
 def test_profiles_name_notebooks_that_exist():
     for profile in (NOTEBOOKS / "profiles").glob("*.yaml"):
         for name in PATHS:
