@@ -30,7 +30,7 @@ import psutil
 
 from lib.parameters import ParameterError, notebooks, profile_parameters
 
-LIMITS = {"smoke": (120, 600), "laptop": (600, 1800)}  # seconds per cell, per run
+LIMITS = {"smoke": (120, 600), "laptop": (600, 3600)}  # seconds per cell, per run
 ENDS = (".ipynb", ".json", ".failed.json", ".failed.txt")  # of a run's files
 LONG_LIMITS = (6 * 3600, 48 * 3600)  # of every other profile
 STEP = re.compile(r"\d+ of \d+ steps")  # what Snakemake prints when a run has ended
