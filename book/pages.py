@@ -72,7 +72,7 @@ class GlossaryLinks(SphinxTransform):
         forms = _forms(self.app.srcdir / f"{GLOSSARY}.ipynb")
         longest_first = sorted(forms, key=len, reverse=True)
         pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
-        number = re.search(r"(?<=/)\d\d|$", self.env.docname)[0]
+        number = (re.findall(r"/(\d\d)_", self.env.docname) or ["none"])[0]
         seen = set()
         for text in list(self.document.findall(nodes.Text)):
             if not self._is_prose(text):
