@@ -27,7 +27,7 @@ PRIORITY = {  # what runs for long starts first, so that no core waits for it at
     "09_align_with_sotalign": 1,
 }
 MINUTES = {  # of profile laptop, measured on one of two busy cores; 10 for all others
-    "evidence/11_drawings": 40,
+    "evidence/11_drawings": 40,  # two tries, both ended by the limit of a cell
     "evidence/09_sotalign": 28,
 }
 RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
