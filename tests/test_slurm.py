@@ -72,7 +72,7 @@ def slow(shelf, slurm):  # noqa: F811
     )
     begun = shelf / "results/laptop/evidence/02_slow/seed0.ipynb"
     for _ in range(2400):
-        if begun.exists() and '"start_time"' in begun.read_text():
+        if begun.exists() and '"start_time": "' in begun.read_text():
             break
         time.sleep(0.1)
     yield grid
