@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 PROFILE ?= laptop
 SEEDS ?= 0
+A ?= figures
+B ?= results/laptop
 OPTIONS ?=
 TORCH_INDEX ?=
 SHELL := /bin/bash
@@ -14,11 +16,13 @@ unexport PYTHONDONTWRITEBYTECODE  # what is imported is compiled then: installin
 # Handed on as they were typed, in the environment: neither make nor a shell evaluates them.
 override PROFILE := $(value PROFILE)
 override SEEDS := $(value SEEDS)
-export PROFILE SEEDS
+override A := $(value A)
+override B := $(value B)
+export PROFILE SEEDS A B
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
-	@echo 'Variables: VENV PYTHON PROFILE SEEDS OPTIONS TORCH_INDEX; see README.md'
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
+	@echo 'Variables: VENV PYTHON PROFILE SEEDS A B OPTIONS TORCH_INDEX; see README.md'
 
 lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 	@if [ "$$(id -u)" = 0 ] && [ -z "$(OPTIONS)" ]; then \
@@ -33,9 +37,15 @@ real: $(VENV)/.ready-real  ## install the encoders and drawings of lesson 11
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
 	@$(PY) batch.py reproduce
 
+slurm: $(VENV)/.ready-slurm  ## the same as jobs of a SLURM cluster, see slurm/config.yaml
+	@$(PY) batch.py reproduce --workflow-profile slurm $(OPTIONS)
+
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
 	@$(PY) batch.py figures
+
+compare: $(VENV)/.ready-grid  ## which claims moved from A (the committed) to B (results/laptop)
+	@$(PY) batch.py compare "$$A" "$$B"
 
 notebooks: $(VENV)/.ready-grid  ## execute the committed notebooks in place
 	@$(PY) batch.py notebooks
@@ -58,19 +68,24 @@ book: $(VENV)/.ready-book  ## lessons, evidence and ledger as a web site, into b
 bench: $(VENV)/.ready-dev  ## time what is fast against what is plain
 	@for bench in tests/bench/bench_*.py; do $(PY) $$bench || exit 1; done
 
-student: $(VENV)/.ready-dev  ## notebooks without answers and outputs, into student/
-	@$(PY) -m nbconvert --to notebook --output-dir student --log-level WARN notebooks/[0-9]*.ipynb \
-	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags answer \
-	  --ClearOutputPreprocessor.enabled=True --ClearMetadataPreprocessor.enabled=True \
-	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask tags \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask kernelspec
-	@ls student/*.ipynb
+student: $(VENV)/.ready-base  ## notebooks without solutions and outputs, a folder and a zip file
+	@$(PY) teach.py student
+
+solutions: $(VENV)/.ready-base  ## notebooks with their exercises solved, a folder and a zip file
+	@$(PY) teach.py solutions
+
+assignment: $(VENV)/.ready-class  ## a course of nbgrader out of the lessons, into course/
+	@$(PY) teach.py assignment
+
+slides: $(VENV)/.ready-class  ## a deck of each lesson, which needs no network, into slides/
+	@$(PY) teach.py slides
 
 forget: $(VENV)/.ready-base  ## empty the cache of trained encoders and their features
 	@$(PY) -m lib.cache
 
-clean:  ## remove what the other targets made, all but the environment and the figures
-	@rm -rf results student .snakemake .pytest_cache .ruff_cache build *.egg-info
+clean:  ## remove what the other targets made, but the environment, figures and course/
+	@rm -rf results student student.zip solutions solutions.zip slides
+	@rm -rf .snakemake .pytest_cache .ruff_cache build *.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -85,4 +100,5 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce figures notebooks test browser book bench student forget clean
+.PHONY: help lab real reproduce slurm figures compare notebooks test browser book bench student \
+  solutions assignment slides forget clean

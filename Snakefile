@@ -26,12 +26,27 @@ PRIORITY = {  # what runs for long starts first, so that no core waits for it at
     "06_price_words_in_images": 1,
     "09_align_with_sotalign": 1,
 }
+MINUTES = {  # of profile laptop on one core, with nothing in the cache; 10 for all others
+    "evidence/11_drawings": 25,
+    "evidence/09_sotalign": 15,
+}
 RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
 
 
 wildcard_constraints:
     profile="[^/]+",
     notebook="(evidence/)?[0-9a-z_]+",
+
+
+def minutes(wildcards, attempt):
+    """Of a cluster's node: three times what was measured; seed<k>.tsv says what a run took."""
+    scale = {"smoke": 1, "laptop": 1}.get(wildcards.profile, 24)
+    return attempt * scale * 3 * MINUTES.get(wildcards.notebook, 10)
+
+
+def megabytes(wildcards, attempt):
+    """Of a cluster's node: twice the most that was measured, 1,664, and Snakemake's own."""
+    return attempt * (4000 if wildcards.profile in ("smoke", "laptop") else 8000)
 
 
 rule all:
@@ -49,18 +64,34 @@ rule run:
         PATTERN,
     log:
         "results/{profile}/{notebook}/seed{seed}.ipynb",  # a failed notebook stays here for reading
+    benchmark:
+        "results/{profile}/{notebook}/seed{seed}.tsv"  # seconds and megabytes
     priority: lambda wildcards: PRIORITY.get(wildcards.notebook, 0)
     threads: 1  # nothing but timings depends on the number of cores; as many notebooks run at once
+    resources:
+        runtime=minutes,
+        mem_mb=megabytes,
     params:
         run="{notebook} {profile} {seed}",
+    message:
+        "{output}"
     shell:
         "exec {sys.executable} batch.py run {params.run}"
 
 
 rule ledger:
+    localrule: True
     input:
-        [record for record in RECORDS if "/evidence/" in record],
+        RECORDS,
+        "ledger.py",
+        "notebooks/papers.yaml",
     output:
         "results/{profile}/CLAIMS.md",
+        "results/{profile}/claims.csv",
+        "results/{profile}/runs.csv",
+    params:
+        seeds=" ".join(SEEDS),
+    message:
+        "{output}"
     shell:
-        "{sys.executable} batch.py ledger {output} {input}"
+        "{sys.executable} batch.py ledger {wildcards.profile} {params.seeds}"

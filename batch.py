@@ -2,8 +2,9 @@
 
     python batch.py reproduce                         the grid of PROFILE and SEEDS
     python batch.py run <notebook> <profile> <seed>   one run, the rule of the Snakefile
-    python batch.py ledger <file> <record> ...        the claims of these runs, gathered in a file
+    python batch.py ledger <profile> <seed> ...       tables of the claims of these runs
     python batch.py figures                           figures/ and CLAIMS.md out of results/laptop
+    python batch.py compare <a> <b>                   which claims moved from one grid to another
     python batch.py notebooks [<path> ...]            the committed notebooks, executed in place
 
 Nothing waits for ever: a cell and a run have a limit in seconds; what a limit or a dead kernel
@@ -13,8 +14,11 @@ Every run of a grid starts this file anew. What takes two seconds to import, and
 need, is therefore imported by the functions that need it.
 """
 
+import csv
 import json
+import math
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -26,13 +30,22 @@ import psutil
 
 from lib.parameters import ParameterError, notebooks, profile_parameters
 
-LIMITS = {"smoke": (120, 600), "laptop": (600, 1800)}  # seconds per cell, per run
+LIMITS = {"smoke": (120, 600), "laptop": (600, 3600)}  # seconds per cell, per run
+ENDS = (".ipynb", ".json", ".failed.json", ".failed.txt")  # of a run's files
 LONG_LIMITS = (6 * 3600, 48 * 3600)  # of every other profile
+STEP = re.compile(r"\d+ of \d+ steps")  # what Snakemake prints when a run has ended
 CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs reaches the screen
     r"Assuming unrestricted|Building DAG|Using shell|Provided cores|Select jobs|Execute \d+ job"
     r"|Complete log|Elapsed time|Nothing to be done|RuleException|CalledProcessError in file"
     r"|Command '|Exiting because a job|WorkflowError:$|At least one job did not|\[IPKernelApp\]"
+    r"|\[\w{3} \w{3} [ \d]\d [\d:]+ \d{4}\]|Job \d+: |Finished jobid|Job stats|job +count"
+    r"|(run|ledger|all|total) +\d+$|-+ +-+$|Provided remote|Using workflow|SLURM run ID"
+    r"|No SLURM account|No account was given|Unable to guess SLURM|Cleaning up SLURM|Error in rule"
+    r"|sbatch |shell:|(jobid|external_jobid|input|output|log): |exec |\(command exited"
+    r"|Rules claiming|For further error details"
+    r"|message: SLURM-job '\d+' failed, SLURM status is: 'FAILED'"
 )
+ON_NODE = re.compile(r"\s+log: (results/\S+), (.*\.log) \(check log")  # of a run that failed there
 
 
 class Stopped(Exception):
@@ -55,34 +68,71 @@ def run(notebook, profile, seed):
     """One run of the grid: results/<profile>/<notebook>/seed<seed>.json, .ipynb and figures.
 
     A false claim fails the run; with the profile smoke, which is too small to judge, only a false
-    exact one does. The record of a failed run stays as seed<seed>.failed.json. Returns 0 or 1.
+    exact one does. The record of a failed run stays as seed<seed>.failed.json, the reason in
+    seed<seed>.failed.txt. Returns 0 or 1.
     """
     stem = Path("results", profile, notebook, f"seed{seed}")
-    copy, out, failed = (stem.with_suffix(end) for end in (".ipynb", ".json", ".failed.json"))
+    copy, out, failed, why = map(stem.with_suffix, ENDS)
     title = f"{notebook}, profile {profile}, seed {seed}"
     print(f"running {title} ...", flush=True)
     start = time.monotonic()
     shutil.rmtree(stem, ignore_errors=True)  # figures of an earlier run, of which some may be gone
+    for old in (failed, why):
+        old.unlink(missing_ok=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
     parameters = {**profile_parameters(profile, notebook), "seed": int(seed), "out": str(out)}
     limits = LIMITS.get(profile, LONG_LIMITS)
     reason = execute(notebooks()[notebook], copy, parameters, *limits)
+    seconds = round(time.monotonic() - start)
+    if out.exists():
+        record = json.loads(out.read_text()) | {"run": {"seconds": seconds, **_machine()}}
+        out.write_text(json.dumps(record, indent=1) + "\n")
     if reason is None:
         reason = _false_claims(out, exact_only=profile == "smoke")
     if reason is None:
-        failed.unlink(missing_ok=True)
-        print(f"done {title}, {time.monotonic() - start:.0f} s", flush=True)
+        print(f"done {title}, {seconds} s", flush=True)
         return 0
     if out.exists():
         out.replace(failed)
+    why.write_text(f"{title}: {reason} (see {copy})\n")
     print(f"FAILED {title}: {reason} (see {copy})", flush=True)
     return 1
+
+
+def _machine():
+    """Where a run was made, and of which commit; None where git does not know."""
+    import numpy  # noqa: F401  whose BLAS it is
+    from threadpoolctl import threadpool_info
+
+    def git(*words):
+        try:
+            asked = subprocess.run(["git", *words], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return asked.stdout.strip() if asked.returncode == 0 else None
+
+    changes = git("status", "--porcelain", "lib", "batch.py", "notebooks")
+    blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "clean": None if changes is None else changes == "",
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "blas": ", ".join("{internal_api} {version} {architecture}".format(**lib) for lib in blas),
+    }
+
+
+def _processor():
+    try:
+        return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    except (OSError, TypeError):
+        return platform.processor() or platform.machine()
 
 
 def reproduce(*options):
     """Run the grid of the environment variables PROFILE and SEEDS; returns an exit code.
 
-    options  handed to Snakemake, such as --dry-run
+    options  handed to Snakemake, such as --dry-run, or --workflow-profile slurm for a cluster
 
     Two at once in one folder are refused. After a kill the same command goes on where it was.
     """
@@ -92,84 +142,140 @@ def reproduce(*options):
         raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
     for notebook in notebooks():
         profile_parameters(profile, notebook)
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--keep-going", "--nolock"]
+    command = [sys.executable, "-m", "snakemake", "--keep-going", "--nolock"]
     command += ["--rerun-incomplete", "--scheduler", "greedy"]  # by priority, then size of file
-    command += ["--quiet", "progress", "rules", "host", "reason"]
+    cluster = "--workflow-profile" in options
+    if not cluster:
+        command += ["--cores", "all", "--quiet", "rules", "host", "reason"]
     command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds.split())}"]
+    runs = [(n, profile, seed) for seed in seeds.split() for n in notebooks()]
+    start = time.time()
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
+        if cluster:
+            _cancel_left()
         pipe = subprocess.PIPE
         grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
+        said = set()  # what a cluster refuses, it refuses for every job
         for line in grid.stderr:
-            if line.strip() and not CHATTER.match(line.strip()):
+            if STEP.match(line):
+                line = _progress(runs, start)
+            if failed := ON_NODE.match(line):
+                print(_said_on_node(*failed.groups()), flush=True)
+            elif line.strip() and line not in said and not CHATTER.match(line.strip()):
                 print(line.rstrip(), flush=True)
+                said.add(line)
         code = grid.wait()
-    if code:
-        print("Not complete; the reasons stand above. The same command runs only what is missing.")
-    elif not options:
-        print(f"Up to date: every notebook, profile {profile}, seeds {seeds}.")
-        print(f"See results/{profile}/: CLAIMS.md, and each run's record, notebook and figures.")
+    if "--dry-run" not in options:
+        _summary(runs, profile, start, code)
     return code
 
 
-def gather(target, *paths):
-    """Write the ledger of the records at `paths` to `target`.
+def _cancel_left():
+    """Cancel what a killed grid of this folder left at SLURM: it would write where ours does."""
+    end = time.monotonic() + 60
+    left = _left_at_slurm()
+    if left:
+        print(f"cancelling what a stopped grid left at SLURM: {' '.join(left)}", flush=True)
+    while left:
+        if time.monotonic() > end:
+            raise ParameterError(f"SLURM: got jobs that do not end, accepted: scancel {left[0]}")
+        subprocess.run(["scancel", *left], timeout=60)
+        time.sleep(1)
+        left = _left_at_slurm()
 
-    The grid names the records, which it has brought up to date; others may lie about and be old.
-    """
-    from lib.claims import write_atomically
 
-    write_atomically(target, ledger([json.loads(Path(path).read_text()) for path in paths]))
+def _left_at_slurm():
+    """Numbers of the jobs that Snakemake submitted for this folder."""
+    command = ["squeue", "--me", "--noheader", "--format=%i|%j|%Z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        came = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        accepted = "a machine where squeue lists your jobs"
+        raise ParameterError(f"SLURM: got {came}, accepted: {accepted}") from None
+    jobs = [line.split("|", 2) for line in listed.stdout.splitlines()]
+    return [id for id, name, folder in jobs if (name[:9], folder) == ("unpaired_", os.getcwd())]
 
 
-def ledger(records):
-    """CLAIMS.md: a table per notebook, from the JSON records of its runs with one or more seeds.
+def _said_on_node(copy, log):
+    """Why a run failed, out of what it and SLURM wrote on its node."""
+    lines = Path(log).read_text(errors="replace").splitlines() if Path(log).exists() else []
+    for speaker in ("FAILED", "slurmstepd", "srun"):
+        said = [line for line in lines if line.startswith(speaker)]
+        if said:
+            return said[0] if speaker == "FAILED" else f"FAILED {copy}: {said[0]} (see {log})"
+    return f"FAILED {copy}: it left no reason (see {log})"
 
-    With several seeds a value is the mean over them, with its 95 % Student interval; a claim holds
-    where it held with every seed.
-    """
-    from lib.claims import FAILS, HOLDS, measured
 
-    lines = [
-        "# Ledger of claims",
-        "",
-        "Every claim of the evidence notebooks, as `make reproduce` measured it and `make figures`"
-        " wrote it here. Intervals are those of the run where there is one seed, else 95 % over"
-        " seeds. *Paper* names the item that a claim speaks of. Do not edit by hand.",
+def _files(notebook, profile, seed):
+    """Copy, record, record of a failed run, and its reason, where they are of today's sources."""
+    stem = Path("results", profile, notebook, f"seed{seed}")
+    sources = [
+        notebooks()[notebook],
+        f"notebooks/profiles/{profile}.yaml",
+        *Path("lib").rglob("*.py"),
     ]
-    for notebook in sorted({record["notebook"] for record in records}):
-        runs = [record for record in records if record["notebook"] == notebook]
-        seeds = ", ".join(str(run["parameters"]["seed"]) for run in runs)
-        link = f"[{notebook}](notebooks/evidence/{notebook}.ipynb)"
-        lines += ["", f"## {link}", "", f"Seeds: {seeds}.", ""]
-        lines += ["| | id | claim | measured | paper |", "|---|---|---|---|---|"]
-        for id in [claim["id"] for claim in runs[0]["claims"]]:
-            same = [claim for run in runs for claim in run["claims"] if claim["id"] == id]
-            claim = _combined(same)
-            mark = HOLDS if claim["holds"] else FAILS
-            anchor = f'<a id="{id}"></a>`{id}`'
-            cells = [mark, anchor, claim["sentence"], measured(claim), claim["paper"]]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    newest = max(os.stat(path).st_mtime for path in sources)
+    paths = map(stem.with_suffix, ENDS)
+    return [path if path.exists() and path.stat().st_mtime >= newest else None for path in paths]
 
 
-def _combined(claims):
-    """One claim out of the same claim of several seeds."""
-    if len(claims) == 1:
-        return claims[0]
-    import numpy as np
-    from scipy import stats
+def _progress(runs, start):
+    """How many runs have ended, and about how long the others take; '' where nobody can say."""
+    ended = {run: [f for f in _files(*run)[1:] if f] for run in runs}
+    made = [run for run, files in ended.items() if files and files[0].stat().st_mtime >= start]
+    left = [run for run, files in ended.items() if not files]
+    seconds = _seconds()
+    done, more = (sum(seconds.get(run[0], 60) for run in part) for part in (made, left))
+    if not done or not left:
+        return ""
+    minutes = math.ceil((time.time() - start) * more / done / 60)
+    return f"{len(runs) - len(left)} of {len(runs)} runs have ended, about {minutes} min left"
 
-    values = np.array([claim["value"] for claim in claims])
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    interval = [values.mean() - half, values.mean() + half]
-    same_theory = len({claim["expected"] for claim in claims}) == 1
-    return {
-        **claims[0],
-        "value": values.mean(),
-        "interval": interval,
-        "expected": claims[0]["expected"] if same_theory else None,
-        "holds": all(claim["holds"] for claim in claims),
-    }
+
+def _seconds():
+    """{notebook: seconds} of the committed runs."""
+    try:
+        rows = list(csv.DictReader(Path("figures/runs.csv").read_text().splitlines()))
+        names = ["/".join(Path(row["record"]).parts[2:-1]) for row in rows]
+        return {name: float(row["seconds"]) for name, row in zip(names, rows)}
+    except (OSError, KeyError, ValueError):
+        return {}
+
+
+def _summary(runs, profile, start, code):
+    """The last words of a grid; the tables of what there is, where it is not complete."""
+    folder = Path("results", profile)
+    if not code:
+        shutil.rmtree(folder / "incomplete", ignore_errors=True)
+        print(f"Up to date: {len(runs)} runs, profile {profile}.")
+        print(f"See {folder}/: CLAIMS.md, claims.csv, and each run's record, notebook and figures.")
+        return
+    files = [_files(*run) for run in runs]
+    reasons = [why.read_text().strip() for *_, why in files if why]
+    records = [record or failed for _, record, failed, _ in files if record or failed]
+    print(f"\nNot complete: of {len(runs)} runs {len(reasons)} failed.", *reasons, sep="\n")
+    if records:
+        from ledger import gather
+
+        gather(folder / "incomplete", *records)
+        print(f"Tables of the {len(records)} runs that left a record: {folder}/incomplete/.")
+    print("The same command runs only what is missing.")
+
+
+def gather(profile, *seeds):
+    """The tables of a grid that is complete, results/<profile>/CLAIMS.md and two CSV files."""
+    from ledger import gather
+
+    records = [f"results/{profile}/{n}/seed{seed}.json" for seed in seeds for n in notebooks()]
+    gather(f"results/{profile}", *records)
+
+
+def compare(first, second):
+    """Say which claims moved between two folders with claims.csv; 1 where a verdict turned."""
+    from ledger import compare
+
+    return compare(first, second)
 
 
 def figures():
@@ -182,6 +288,8 @@ def figures():
         stale.unlink()
     for picture in pictures:
         shutil.copy(picture, "figures")
+    for name in ("claims.csv", "runs.csv"):
+        shutil.copy(source / name, "figures")
     shutil.copy(source / "CLAIMS.md", "CLAIMS.md")
     print(f"{len(pictures)} figures in figures/, the ledger in CLAIMS.md")
 
@@ -314,6 +422,7 @@ COMMANDS = {
     "reproduce": reproduce,
     "run": run,
     "ledger": gather,
+    "compare": compare,
     "figures": figures,
     "notebooks": execute_in_place,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import teach
 from lib.parameters import notebooks
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -106,4 +107,36 @@ def test_run_all_and_move_the_slider(lab, name, tmp_path):
             page.screenshot(path=folder / f"{name}_slider.png")
         stderr = "[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error"
         assert page.locator(f".jp-OutputArea {stderr}").count() == 0
+        browser.close()
+
+
+CUT_OFF = """() => Reveal.getSlides().filter((slide) => {
+  const { h, v } = Reveal.getIndices(slide);
+  Reveal.slide(h, v);
+  const boxes = [...slide.querySelectorAll("p, li, pre, img, td, .MathJax")];
+  return boxes.map((part) => part.getBoundingClientRect()).some(
+    (box) => box.bottom > innerHeight + 1 || box.right > innerWidth + 1);
+}).map((slide) => slide.innerText.slice(0, 60))"""
+
+
+def test_decks_ask_no_network_and_nothing_is_cut_off(tmp_path, monkeypatch):
+    from playwright.sync_api import sync_playwright
+
+    monkeypatch.chdir(tmp_path)
+    teach.slides()
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        for name in LESSONS:
+            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            asked = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto((tmp_path / "slides" / f"{name}.html").as_uri())
+            page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=120_000)
+            page.evaluate("Reveal.configure({ transition: 'none' })")  # measured at rest
+            assert page.evaluate(CUT_OFF) == [], name
+            assert not [url for url in asked if url.startswith("http")]
+            page.screenshot(path=folder / f"{name}_deck.png")
+            page.close()
         browser.close()

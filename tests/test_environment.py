@@ -1,5 +1,6 @@
 """One list of dependencies, one way in, a small house."""
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,20 @@ def test_conda_and_pip_agree():
     assert python == f"python{PROJECT['requires-python']}"
     assert pip == "pip" and environment["name"] == PROJECT["name"]
     assert inner["pip"] == ["-c constraints.txt", "-e .[grid]"]
+
+
+def test_binder_finds_what_it_needs():
+    python, pip, torch = yaml.safe_load((ROOT / ".binder/environment.yml").read_text())[
+        "dependencies"
+    ]
+    assert python == f"python{PROJECT['requires-python']}" and pip == "pip"
+    assert torch.replace("pytorch-cpu", "torch") in PROJECT["dependencies"]
+    post = ROOT / ".binder" / "postBuild"
+    assert os.access(post, os.X_OK)
+    install = post.read_text().splitlines()[-1]
+    constraints, extra = re.search(r" (\S+\.txt)\) -e '\.\[(\w+)\]'$", install).groups()
+    assert (ROOT / constraints).exists() and extra in EXTRAS
+    subprocess.run(["bash", "-n", post], check=True)
 
 
 def test_every_dependency_is_pinned_within_its_bounds():

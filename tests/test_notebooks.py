@@ -3,8 +3,6 @@
 import json
 import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -209,25 +207,17 @@ def test_every_cited_claim_exists_holds_and_has_the_number_beside_it():
             assert f"{exact:.{digits}f}" == words.replace(",", ""), f"{where}: {id} is {value}"
 
 
-# Student versions
-
-
-def test_student_versions_have_no_answers_and_no_outputs(tmp_path):
-    make = subprocess.run(
-        ["make", "-n", "-o", ".venv/.ready-dev", "student"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    command = make.stdout.replace("\\\n", " ").splitlines()[0]
-    command = command.replace("--output-dir student", f"--output-dir {tmp_path}")
-    command = re.sub(r"^\S+", sys.executable, command)
-    subprocess.run(command, shell=True, check=True, cwd=ROOT, capture_output=True)
-    for name in LESSONS[1:]:
-        student = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)
-        assert len(tagged(student, "exercise")) == len(tagged(read(name), "exercise"))
-        assert not tagged(student, "answer") and not outputs(student)
-        assert "Solution" not in "".join(cell.source for cell in student.cells)
+@each_long_lesson
+def test_a_lesson_its_map_and_the_readme_name_the_same_minutes(name):
+    text = read(name).cells[0].source
+    one, minutes, exercises = re.search(
+        r"(About|Two sittings of) (\d+) minutes\b[^.]* (\d+)(?: more)? for the exercises", text
+    ).groups()
+    said = (minutes if one == "About" else str(2 * int(minutes)), exercises)
+    row = rf"\| {name[:2]} \|.*\| (\d+) min, exercises (\d+) \|"
+    for table in (read(LESSONS[0]).cells, (ROOT / "README.md").read_text()):
+        table = table if isinstance(table, str) else "\n".join(cell.source for cell in table)
+        assert re.search(row, table).groups() == said
 
 
 def test_profiles_name_notebooks_that_exist():

@@ -11,37 +11,26 @@ import nbformat
 import pytest
 
 import batch
+import teach
 from lib.parameters import notebooks, profile_parameters
 
 ROOT = Path(__file__).parent.parent
 PATHS = notebooks()
 
 
-def exercises(notebook):
-    return [cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
-
-
-def solve(notebook):
-    """Put every solution in the place of its stub."""
-    for cell in exercises(notebook):
-        answer = notebook.cells[notebook.cells.index(cell) + 1]
-        assert "answer" in answer.metadata.tags
-        assert cell.outputs[0].text.startswith("open: write ")
-        solution = re.search(r"```python\n(.*?)```", answer.source, re.DOTALL)[1]
-        cell.source = f"{solution}\n{cell.source.splitlines()[-1]}"
-
-
 @pytest.mark.parametrize("name", PATHS)
 def test_small_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notebook = nbformat.read(PATHS[name], as_version=4)
-    assert len(exercises(notebook)) >= (0 if "/" in name or name[:2] == "00" else 2)
-    solve(notebook)
+    stubs = teach.tagged(notebook, "exercise")
+    assert len(stubs) >= (0 if "/" in name or name[:2] == "00" else 2)
+    assert all(cell.outputs[0].text.startswith("open: write ") for cell in stubs)
+    teach.solve(notebook)
     nbformat.write(notebook, "solved.ipynb")
     settings = dict(profile_parameters("smoke", name), seed=1, out="run.json")
     reason = batch.execute("solved.ipynb", "copy.ipynb", settings, *batch.LIMITS["smoke"])
     assert reason is None
-    for cell in exercises(nbformat.read("copy.ipynb", as_version=4)):
+    for cell in teach.tagged(nbformat.read("copy.ipynb", as_version=4), "exercise"):
         printed = "".join(output.text for output in cell.outputs)  # a print may come in pieces
         assert printed.startswith("right: "), cell.source
     record = json.loads(Path("run.json").read_text())

@@ -38,9 +38,11 @@ class Exercise:
         self.judge = judge
         self.parameters = parameters
         self.seen = set()  # keys of the mistakes that were made
+        self.right = False  # whether the last answer was; nbgrader asks, as a stub raises nothing
 
     def __call__(self, answer):
         """Print one line where `answer` is right or a stub; raise NotYet where it is wrong."""
+        self.right = False
         try:
             _stop_at_stub(answer)
             if callable(answer) or self.parameters:
@@ -54,10 +56,9 @@ class Exercise:
         except Exception as error:
             hint = f"the check cannot use your answer: {type(error).__name__}: {error}."
             verdict = hint, hint, "Has it the type and the shape that the exercise asks for?"
-        if verdict is None:
-            print(f"right: {self.name}")
-        elif isinstance(verdict, str):
-            print(f"right: {self.name}. {verdict}")
+        self.right = verdict is None or isinstance(verdict, str)
+        if self.right:
+            print(f"right: {self.name}. {verdict}" if verdict else f"right: {self.name}")
         else:
             key, hint, fuller = verdict
             made_before = key in self.seen
