@@ -86,7 +86,9 @@ def run(notebook, profile, seed):
     seconds = round(time.monotonic() - start)
     if out.exists():
         record = json.loads(out.read_text()) | {"run": {"seconds": seconds, **_machine()}}
-        out.write_text(json.dumps(record, indent=1) + "\n")
+        whole = out.with_suffix(".partial")  # whoever counts the runs reads no half of it
+        whole.write_text(json.dumps(record, indent=1) + "\n")
+        whole.replace(out)
     if reason is None:
         reason = _false_claims(out, exact_only=profile == "smoke")
     if reason is None:
@@ -166,7 +168,7 @@ def reproduce(*options):
                 said.add(line)
         code = grid.wait()
     if "--dry-run" not in options:
-        _summary(runs, profile, start, code)
+        _summary(runs, profile, code)
     return code
 
 
@@ -208,7 +210,10 @@ def _said_on_node(copy, log):
 
 
 def _files(notebook, profile, seed):
-    """Copy, record, record of a failed run, and its reason, where they are of today's sources."""
+    """Copy, record, record of a failed run, and its reason, where they are of today's sources.
+
+    None for what is older, and for the record of a run that has not ended: it names no machine.
+    """
     stem = Path("results", profile, notebook, f"seed{seed}")
     sources = [
         notebooks()[notebook],
@@ -216,8 +221,11 @@ def _files(notebook, profile, seed):
         *Path("lib").rglob("*.py"),
     ]
     newest = max(os.stat(path).st_mtime for path in sources)
-    paths = map(stem.with_suffix, ENDS)
-    return [path if path.exists() and path.stat().st_mtime >= newest else None for path in paths]
+    found = [path if path.exists() else None for path in map(stem.with_suffix, ENDS)]
+    found = [path if path and path.stat().st_mtime >= newest else None for path in found]
+    if found[1] and "run" not in json.loads(found[1].read_text()):
+        found[1] = None
+    return found
 
 
 def _progress(runs, start):
@@ -243,7 +251,7 @@ def _seconds():
         return {}
 
 
-def _summary(runs, profile, start, code):
+def _summary(runs, profile, code):
     """The last words of a grid; the tables of what there is, where it is not complete."""
     folder = Path("results", profile)
     if not code:

@@ -337,7 +337,9 @@ def test_progress_weighs_what_is_left_by_what_is_known(shelf, monkeypatch):
     (shelf / "figures" / "runs.csv").write_text("\n".join(["record,seconds", *rows]))
     start = time.time() - 120
     Path(paths[0]).parent.mkdir(parents=True)
-    Path(paths[0]).write_text("{}")
+    Path(paths[0]).write_text('{"claims": []}')  # it is still at work
+    assert batch._progress(runs, start) == ""
+    Path(paths[0]).write_text('{"claims": [], "run": {}}')
     said = "1 of 2 runs have ended, about 6 min left"
     assert batch._progress(runs, start) in (said, said.replace("6", "7"))
     Path(paths[1]).parent.mkdir(parents=True)
