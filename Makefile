@@ -61,7 +61,7 @@ browser: $(VENV)/.ready-dev  ## in headless Chromium: lessons in JupyterLab, sli
 
 book: $(VENV)/.ready-book  ## lessons, evidence and ledger as a web site, into build/book
 	@rm -rf build/book build/pages && mkdir -p build/pages
-	@cp -r README.md CLAIMS.md LICENSE* CITATION.cff figures notebooks book/index.md build/pages
+	@cp -r *.md LICENSE* CITATION.cff figures notebooks slurm book/index.md build/pages
 	@$(PY) -m sphinx -qEW --keep-going -c book -d build/doctrees build/pages build/book
 	@echo 'The book is made; open build/book/index.html'
 

@@ -11,7 +11,7 @@ project = "Unpaired"
 html_title = project
 copyright = "the authors, CC BY 4.0"
 extensions = ["myst_nb", "pages"]
-include_patterns = ["index.md", "CLAIMS.md"]
+include_patterns = ["index.md", "TEACHING.md", "CLAIMS.md"]
 include_patterns += ["notebooks/[0-9]*.ipynb", "notebooks/evidence/[0-9]*.ipynb"]
 
 nb_execution_mode = "off"

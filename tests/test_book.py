@@ -17,9 +17,9 @@ from bs4 import BeautifulSoup
 from lib.parameters import notebooks
 
 ROOT = Path(__file__).parent.parent
-PARTS = ["Makefile", "README.md", "CLAIMS.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff"]
+TEXTS = ["README.md", "TEACHING.md", "CLAIMS.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff"]
 NOTEBOOKS = [f"notebooks/{name}" for name in notebooks()]
-PAGES = ["index", "CLAIMS", *NOTEBOOKS]
+PAGES = ["index", *NOTEBOOKS, "TEACHING", "CLAIMS"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 in_browser = pytest.mark.skipif(
@@ -36,9 +36,9 @@ def make(folder):
 
 def lay_out(folder, *names):
     """What `make book` reads, in a folder of its own, with these notebooks."""
-    for part in PARTS:
+    for part in ("Makefile", *TEXTS):
         shutil.copy(ROOT / part, folder)
-    for part in ("book", "figures"):
+    for part in ("book", "figures", "slurm"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "notebooks" / "evidence").mkdir(parents=True)
     for name in names:
@@ -64,11 +64,10 @@ def soups(site):
     return {page: BeautifulSoup(code.sub("", text), "html.parser") for page, text in texts.items()}
 
 
-def test_lessons_then_evidence_then_the_ledger_each_with_its_neighbours(soups):
-    order = ["index", *NOTEBOOKS, "CLAIMS"]
+def test_shelves_in_order_and_each_page_with_its_neighbours(soups):
     shelves = [caption.text for caption in soups["index"].select("nav.bd-links p.caption")]
-    assert shelves == ["Lessons", "Evidence", "Ledger"]
-    for before, page, after in zip([None, *order], order, [*order[1:], None]):
+    assert shelves == ["Lessons", "Evidence", "Teaching", "Ledger"]
+    for before, page, after in zip([None, *PAGES], PAGES, [*PAGES[1:], None]):
         for neighbour, which in ((before, "left-prev"), (after, "right-next")):
             link = soups[page].select_one(f"a.{which}")
             assert bool(link) == bool(neighbour), page
