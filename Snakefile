@@ -1,7 +1,9 @@
 # The grid: every notebook x every seed, for one profile. `make reproduce` calls it.
 import sys
+from functools import cache
 from pathlib import Path
 
+from batch import digest
 from lib.parameters import notebooks
 
 PROFILE = str(config.get("profile", "laptop"))
@@ -30,6 +32,7 @@ MINUTES = {  # of profile laptop on one core, with nothing in the cache; 10 for 
     "evidence/11_drawings": 25,
     "evidence/09_sotalign": 15,
 }
+sources = cache(digest)  # a run is repeated where they are others, whatever clocks say
 RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
 
 
@@ -59,7 +62,7 @@ rule run:
     input:
         notebook="notebooks/{notebook}.ipynb",
         profile="notebooks/profiles/{profile}.yaml",
-        lib=sorted(map(str, Path("lib").glob("**/*.py"))),
+        lib=sorted(map(str, Path("lib").glob("**/[!.]*.py"))),
     output:
         PATTERN,
     log:
@@ -73,6 +76,7 @@ rule run:
         mem_mb=megabytes,
     params:
         run="{notebook} {profile} {seed}",
+        sources=lambda wildcards: sources(wildcards.notebook, wildcards.profile),
     message:
         "{output}"
     shell:

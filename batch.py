@@ -15,6 +15,7 @@ need, is therefore imported by the functions that need it.
 """
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -31,7 +32,8 @@ import psutil
 from lib.parameters import ParameterError, notebooks, profile_parameters
 
 LIMITS = {"smoke": (120, 600), "laptop": (600, 3600)}  # seconds per cell, per run
-ENDS = (".ipynb", ".json", ".failed.json", ".failed.txt")  # of a run's files
+ENDS = (".ipynb", ".json", ".failed.json")  # of a run's files
+TABLES = ("CLAIMS.md", "claims.csv", "runs.csv")
 LONG_LIMITS = (6 * 3600, 48 * 3600)  # of every other profile
 STEP = re.compile(r"\d+ of \d+ steps")  # what Snakemake prints when a run has ended
 CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs reaches the screen
@@ -68,37 +70,47 @@ def run(notebook, profile, seed):
     """One run of the grid: results/<profile>/<notebook>/seed<seed>.json, .ipynb and figures.
 
     A false claim fails the run; with the profile smoke, which is too small to judge, only a false
-    exact one does. The record of a failed run stays as seed<seed>.failed.json, the reason in
-    seed<seed>.failed.txt. Returns 0 or 1.
+    exact one does. What a failed run found, and why it failed, is in seed<seed>.failed.json.
+    Returns 0 or 1.
     """
+    from lib.claims import write_atomically
+
     stem = Path("results", profile, notebook, f"seed{seed}")
-    copy, out, failed, why = map(stem.with_suffix, ENDS)
+    copy, out, failed = map(stem.with_suffix, ENDS)
     title = f"{notebook}, profile {profile}, seed {seed}"
     print(f"running {title} ...", flush=True)
     start = time.monotonic()
     shutil.rmtree(stem, ignore_errors=True)  # figures of an earlier run, of which some may be gone
-    for old in (failed, why):
+    for old in (out, failed):
         old.unlink(missing_ok=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
+    made = {"sources": digest(notebook, profile), **_machine()}  # before anybody edits them
     parameters = {**profile_parameters(profile, notebook), "seed": int(seed), "out": str(out)}
     limits = LIMITS.get(profile, LONG_LIMITS)
     reason = execute(notebooks()[notebook], copy, parameters, *limits)
-    seconds = round(time.monotonic() - start)
-    if out.exists():
-        record = json.loads(out.read_text()) | {"run": {"seconds": seconds, **_machine()}}
-        whole = out.with_suffix(".partial")  # whoever counts the runs reads no half of it
-        whole.write_text(json.dumps(record, indent=1) + "\n")
-        whole.replace(out)
+    made["seconds"] = round(time.monotonic() - start)
+    record = json.loads(out.read_text()) if out.exists() else {}
     if reason is None:
-        reason = _false_claims(out, exact_only=profile == "smoke")
+        reason = _false_claims(out, record, exact_only=profile == "smoke")
     if reason is None:
-        print(f"done {title}, {seconds} s", flush=True)
+        write_atomically(out, json.dumps(record | {"run": made}, indent=1) + "\n")
+        print(f"done {title}, {made['seconds']} s", flush=True)
         return 0
-    if out.exists():
-        out.replace(failed)
-    why.write_text(f"{title}: {reason} (see {copy})\n")
-    print(f"FAILED {title}: {reason} (see {copy})", flush=True)
+    made["reason"] = f"{title}: {reason} (see {copy})"
+    write_atomically(failed, json.dumps(record | {"run": made}, indent=1) + "\n")
+    out.unlink(missing_ok=True)
+    print(f"FAILED {made['reason']}", flush=True)
     return 1
+
+
+def digest(notebook, profile):
+    """Of what shapes a run: its notebook, the profile, lib, and the place of real data."""
+    sources = [notebooks()[notebook], Path("notebooks/profiles", f"{profile}.yaml")]
+    sources += sorted(Path("lib").rglob("[!.]*.py"))  # editors leave hidden links
+    text = b"\0".join(path.read_bytes() for path in sources)
+    if b"download" in sources[0].read_bytes():
+        text += os.environ.get("UNPAIRED_DATA", "").encode()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _machine():
@@ -115,12 +127,13 @@ def _machine():
 
     changes = git("status", "--porcelain", "lib", "batch.py", "notebooks")
     blas = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    about = ("internal_api", "version", "architecture")  # of which some have no architecture
     return {
         "commit": git("rev-parse", "HEAD"),
         "clean": None if changes is None else changes == "",
         "platform": platform.platform(),
         "processor": _processor(),
-        "blas": ", ".join("{internal_api} {version} {architecture}".format(**lib) for lib in blas),
+        "blas": ", ".join(" ".join(str(lib.get(name)) for name in about) for lib in blas),
     }
 
 
@@ -138,22 +151,20 @@ def reproduce(*options):
 
     Two at once in one folder are refused. After a kill the same command goes on where it was.
     """
-    profile, seeds = os.environ.get("PROFILE", "laptop"), os.environ.get("SEEDS", "0")
-    if not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", seeds, re.ASCII):
-        accepted = 'whole numbers >= 0 with blanks between, as in SEEDS="0 1 2"'
-        raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
+    profile, seeds = os.environ.get("PROFILE", "laptop"), _seeds()
     for notebook in notebooks():
         profile_parameters(profile, notebook)
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--nolock"]
     command += ["--rerun-incomplete", "--scheduler", "greedy"]  # by priority, then size of file
     cluster = "--workflow-profile" in options
+    dry = bool({"--dry-run", "--dryrun", "-n"} & {*options})
     if not cluster:
         command += ["--cores", "all", "--quiet", "rules", "host", "reason"]
-    command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds.split())}"]
-    runs = [(n, profile, seed) for seed in seeds.split() for n in notebooks()]
+    command += [*options, "--config", f"profile={profile}", f"seeds={' '.join(seeds)}"]
+    runs = [(n, profile, seed) for seed in seeds for n in notebooks()]
     start = time.time()
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
-        if cluster:
+        if cluster and not dry:
             _cancel_left()
         pipe = subprocess.PIPE
         grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
@@ -167,9 +178,18 @@ def reproduce(*options):
                 print(line.rstrip(), flush=True)
                 said.add(line)
         code = grid.wait()
-    if "--dry-run" not in options:
+    if not dry:
         _summary(runs, profile, code)
     return code
+
+
+def _seeds():
+    """The seeds of SEEDS, each once."""
+    seeds = os.environ.get("SEEDS", "0")
+    if not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", seeds, re.ASCII):
+        accepted = 'whole numbers >= 0 with blanks between, as in SEEDS="0 1 2"'
+        raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
+    return list(dict.fromkeys(str(int(seed)) for seed in seeds.split()))
 
 
 def _cancel_left():
@@ -209,36 +229,37 @@ def _said_on_node(copy, log):
     return f"FAILED {copy}: it left no reason (see {log})"
 
 
-def _files(notebook, profile, seed):
-    """Copy, record, record of a failed run, and its reason, where they are of today's sources.
-
-    None for what is older, and for the record of a run that has not ended: it names no machine.
-    """
-    stem = Path("results", profile, notebook, f"seed{seed}")
-    sources = [
-        notebooks()[notebook],
-        f"notebooks/profiles/{profile}.yaml",
-        *Path("lib").rglob("*.py"),
-    ]
-    newest = max(os.stat(path).st_mtime for path in sources)
-    found = [path if path.exists() else None for path in map(stem.with_suffix, ENDS)]
-    found = [path if path and path.stat().st_mtime >= newest else None for path in found]
-    if found[1] and "run" not in json.loads(found[1].read_text()):
-        found[1] = None
-    return found
+def _ended(runs):
+    """{run: (path, record)} of the runs that have ended, well or not, with today's sources."""
+    today = {run[:2]: None for run in runs}
+    today = {key: digest(*key) for key in today}
+    ended = {}
+    for notebook, profile, seed in runs:
+        stem = Path("results", profile, notebook, f"seed{seed}")
+        for path in map(stem.with_suffix, ENDS[1:]):
+            try:
+                record = json.loads(path.read_text())
+            except (OSError, ValueError):  # not there, or just written
+                continue
+            if record.get("run", {}).get("sources") == today[notebook, profile]:
+                ended[notebook, profile, seed] = path, record
+    return ended
 
 
 def _progress(runs, start):
     """How many runs have ended, and about how long the others take; '' where nobody can say."""
-    ended = {run: [f for f in _files(*run)[1:] if f] for run in runs}
-    made = [run for run, files in ended.items() if files and files[0].stat().st_mtime >= start]
-    left = [run for run, files in ended.items() if not files]
+    try:
+        ended = _ended(runs)
+        made = [run for run, (path, _) in ended.items() if path.stat().st_mtime >= start]
+    except OSError:  # somebody edits, or clears away
+        return ""
+    left = [run for run in runs if run not in ended]
     seconds = _seconds()
     done, more = (sum(seconds.get(run[0], 60) for run in part) for part in (made, left))
     if not done or not left:
         return ""
     minutes = math.ceil((time.time() - start) * more / done / 60)
-    return f"{len(runs) - len(left)} of {len(runs)} runs have ended, about {minutes} min left"
+    return f"{len(ended)} of {len(runs)} runs have ended, about {minutes} min left"
 
 
 def _seconds():
@@ -259,10 +280,14 @@ def _summary(runs, profile, code):
         print(f"Up to date: {len(runs)} runs, profile {profile}.")
         print(f"See {folder}/: CLAIMS.md, claims.csv, and each run's record, notebook and figures.")
         return
-    files = [_files(*run) for run in runs]
-    reasons = [why.read_text().strip() for *_, why in files if why]
-    records = [record or failed for _, record, failed, _ in files if record or failed]
-    print(f"\nNot complete: of {len(runs)} runs {len(reasons)} failed.", *reasons, sep="\n")
+    for table in TABLES:  # they are of an earlier grid
+        (folder / table).unlink(missing_ok=True)
+    ended = _ended(runs)
+    reasons = [r["run"]["reason"] for _, r in ended.values() if "reason" in r["run"]]
+    missing = len(runs) - len(ended)
+    print(f"\nNot complete: of {len(runs)} runs {len(reasons)} failed, {missing} did not end.")
+    print(*reasons, sep="\n")
+    records = [path for path, record in ended.values() if "claims" in record]
     if records:
         from ledger import gather
 
@@ -288,6 +313,8 @@ def compare(first, second):
 
 def figures():
     """Copy the figures of seed 0 and the ledger of results/laptop to figures/ and CLAIMS.md."""
+    if "0" not in _seeds():
+        raise ParameterError(f"SEEDS: got {' '.join(_seeds())}, accepted: 0 too, for its figures")
     source = Path("results/laptop")
     pictures = [svg for name in notebooks() for svg in sorted(source.glob(f"{name}/seed0/*.svg"))]
     if not pictures:
@@ -296,9 +323,8 @@ def figures():
         stale.unlink()
     for picture in pictures:
         shutil.copy(picture, "figures")
-    for name in ("claims.csv", "runs.csv"):
-        shutil.copy(source / name, "figures")
-    shutil.copy(source / "CLAIMS.md", "CLAIMS.md")
+    for name in TABLES:
+        shutil.copy(source / name, "." if name == "CLAIMS.md" else "figures")
     print(f"{len(pictures)} figures in figures/, the ledger in CLAIMS.md")
 
 
@@ -373,6 +399,8 @@ def _limited(command, limit):
         raise Stopped("no end of the cell within its limit")
     if process.returncode and "DeadKernelError" in errors:
         raise Stopped("the kernel died (is memory short?)")
+    if process.returncode < 0:
+        raise Stopped(f"signal {-process.returncode} stopped the run (is memory short?)")
     return process.returncode, errors
 
 
@@ -392,12 +420,11 @@ def _lock():
     return stream
 
 
-def _false_claims(out, exact_only):
-    """The false claims of a record as one line, None where there are none."""
-    if not out.exists():
+def _false_claims(out, record, exact_only):
+    """The false claims of the record `out` as one line, None where there are none."""
+    if not record:
         return f"it left no {out}: it makes no claim"
-    claims = json.loads(out.read_text())["claims"]
-    false = [c for c in claims if not c["holds"] and (c["exact"] or not exact_only)]
+    false = [c for c in record["claims"] if not c["holds"] and (c["exact"] or not exact_only)]
     if not false:
         return None
     from lib.claims import FAILS, measured

@@ -4,8 +4,8 @@
     python batch.py compare <a> <b>                which claims moved between two such folders
 
 runs.csv has a row for every claim of every run, with commit and machine; claims.csv a row for every
-claim: mean over seeds, 95 % Student interval (of the run itself where there is one seed), in how
-many runs it held. Empty cells: nothing to say.
+claim: mean over seeds, 95 % Student interval (where there is one seed, the interval of that run),
+in how many of its notebook's runs it held. Empty cells: nothing to say.
 """
 
 import csv
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from scipy import stats
 
 from lib.claims import FAILS, HOLDS, measured, write_atomically
 from lib.intervals import mean_interval
@@ -76,8 +77,8 @@ def combined(records):
             same = [claim for run in runs for claim in run["claims"] if claim["id"] == id]
             values = np.array([claim["value"] for claim in same], dtype=float)
             interval = same[0]["interval"] or (None, None)
-            if len(same) > 1 and np.isfinite(values).all():
-                interval = mean_interval(values)[1]
+            if len(same) > 1:
+                interval = mean_interval(values)[1] if np.isfinite(values).all() else (None, None)
             theory = {claim["expected"] for claim in same}
             held = sum(claim["holds"] for claim in same)
             rows.append(
@@ -91,8 +92,9 @@ def combined(records):
                     "low": interval[0],
                     "high": interval[1],
                     "expected": theory.pop() if len(theory) == 1 else None,
+                    "exact": all(claim["exact"] for claim in same),
                     "held": held,
-                    "runs": len(same),
+                    "runs": len(runs),
                     "seeds": " ".join(map(str, seeds)),
                 }
             )
@@ -156,25 +158,27 @@ def _row(cells):
 def compare(first, second):
     """Print how claims of one claims.csv, or its folder, moved to another; 1 where a verdict did.
 
-    Far is more than FAR standard errors of the difference; a standard error is a quarter of a 95 %
-    interval, and more of the wider ones that some claims have. Claims without one are judged by
-    their verdict alone: numbers of another processor need not agree.
+    Far is more than FAR standard errors of the difference, see `distance`. Claims of which it says
+    nothing are judged by their verdict alone: numbers of another processor need not agree.
     """
     a, b = _read(first), _read(second)
     both = [id for id in a if id in b]
     turned = [id for id in both if mark(a[id]) != mark(b[id])]
     apart = {id: distance(a[id], b[id]) for id in both}
-    far = [id for id in both if apart[id] > FAR and id not in turned]
+    far = [id for id in both if (apart[id] or 0) > FAR and id not in turned]
     for title, ids in (("verdict turned", turned), (f"more than {FAR} standard errors", far)):
         for id in ids:
-            print(f"{id}: {title}, {apart[id]:.1f} standard errors apart")
+            by = "" if apart[id] is None else f", {apart[id]:.1f} standard errors apart"
+            print(f"{id}: {title}{by}")
             for name, claims in ((first, a), (second, b)):
                 print(f"    {mark(claims[id])} {in_words(claims[id])}  ({name})")
     for name, one, other in ((first, a, b), (second, b, a)):
         alone = [id for id in one if id not in other]
         if alone:
             print(f"only in {name}: {len(alone)} claims, the first {alone[0]}")
-    print(f"{len(both)} claims in both: {len(turned)} turned, {len(far)} moved far")
+    alone = sum(apart[id] is None for id in both)
+    words = f", {alone} judged by their verdict alone" if alone else ""
+    print(f"{len(both)} claims in both: {len(turned)} turned, {len(far)} moved far{words}")
     if not both:
         accepted = "claims.csv of the same notebooks"
         raise ParameterError(f"compare: got no claim that is in both, accepted: {accepted}")
@@ -182,22 +186,44 @@ def compare(first, second):
 
 
 def distance(a, b):
-    """How far two values of a claim are apart, in standard errors; 0 where it has no interval."""
-    widths = [claim["high"] - claim["low"] for claim in (a, b) if claim["low"] is not None]
-    error = math.hypot(*widths) / 4
-    return abs(a["value"] - b["value"]) / error if len(widths) == 2 and error > 0 else 0.0
+    """How far two values of a claim are apart, in standard errors of the difference.
+
+    Of several seeds a standard error is that of their mean; of one it is a quarter of the run's
+    interval. None for exact claims, for what has no interval, and where one seed meets others: its
+    interval does not say how seeds differ.
+    """
+    errors = [standard_error(claim) for claim in (a, b)]
+    one = a["seeds"] != b["seeds"] and 1 in (len(claim["seeds"].split()) for claim in (a, b))
+    if None in errors or a["exact"] or b["exact"] or one:
+        return None
+    far = abs(a["value"] - b["value"])
+    return far / math.hypot(*errors) if any(errors) else math.inf if far else 0.0
+
+
+def standard_error(claim):
+    if claim["low"] is None:
+        return None
+    seeds = len(claim["seeds"].split())
+    halves = stats.t.ppf(0.975, seeds - 1) if seeds > 1 else 2
+    return (claim["high"] - claim["low"]) / (2 * halves)
 
 
 def _read(path):
     """{id: claim} of a claims.csv, or of the one in a folder."""
     path = Path(path)
-    path = path / "claims.csv" if path.is_dir() else path
+    if path.is_dir():
+        folder, part = path, path / "incomplete"
+        path = folder / "claims.csv"
+        if not path.exists() and (part / "claims.csv").exists():
+            path = part / "claims.csv"
+            print(f"{folder} is not complete; these are the runs that left a record: {part}")
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
         for row in rows:
             for name in ("value", "low", "high", "expected", "held", "runs"):
                 row[name] = float(row[name]) if row[name] else None
             row["held"], row["runs"] = int(row["held"]), int(row["runs"])
+            row["exact"] = row["exact"] == "True"
         return {row["id"]: row for row in rows}
     except (OSError, KeyError, ValueError, TypeError) as error:
         got = f"{type(error).__name__} {error}"

@@ -64,6 +64,11 @@ def test_a_kernel_that_dies_is_named(tmp_path):
     assert reason == "cell killer: the kernel died (is memory short?), tried twice"
 
 
+def test_a_run_that_a_signal_stops_is_named(tmp_path):
+    reason = execute(tmp_path, stop="import os; os.kill(os.getppid(), 9)")
+    assert reason == "cell stop: signal 9 stopped the run (is memory short?), tried twice"
+
+
 def test_what_fails_once_is_tried_again(tmp_path):
     flag = tmp_path / "flag"
     source = f"""
@@ -151,7 +156,7 @@ def test_the_grid_runs_what_is_missing_and_gathers_the_ledger(shelf):
     lines = first.stdout.splitlines()
     assert sum(line.startswith("FAILED 02_false, profile laptop, seed") for line in lines) == 1
     known = ("running", "done", "FAILED", "1 of 2 runs have")
-    end = lines.index("Not complete: of 2 runs 1 failed.")
+    end = lines.index("Not complete: of 2 runs 1 failed, 0 did not end.")
     assert all(line.startswith(known) for line in lines[: end - 1]) and not lines[end - 1]
     assert lines[end + 1].startswith("02_false, profile laptop, seed 0: ✗ 02_false.a: one 1")
     assert lines[end + 2] == "Tables of the 2 runs that left a record: results/laptop/incomplete/."
@@ -167,18 +172,57 @@ def test_the_grid_runs_what_is_missing_and_gathers_the_ledger(shelf):
     assert not (shelf / "results/laptop/incomplete").exists()
 
 
-def test_what_failed_of_old_sources_is_not_in_the_tables(shelf):
+def test_what_is_of_other_sources_has_not_ended(shelf):
     claim = CLAIM.format(name="02_false", interval=(0, 2), holds=False)
     false = notebook(shelf / "notebooks" / "02_false.ipynb", claim=claim)
-    assert batch.run("02_false", "laptop", "0") == 1
-    copy, record, failed, why = batch._files("02_false", "laptop", 0)
-    assert record is None and failed.name == "seed0.failed.json" and "02_false.a" in why.read_text()
-    os.utime(false, (time.time() + 9, time.time() + 9))
-    assert batch._files("02_false", "laptop", 0) == [None] * 4
+    run = ("02_false", "laptop", "0")
+    assert batch.run(*run) == 1
+    ((path, record),) = batch._ended([run]).values()
+    assert path.name == "seed0.failed.json" and "02_false.a" in record["run"]["reason"]
+    os.utime(false, (time.time() + 9, time.time() + 9))  # as after git checkout
+    assert list(batch._ended([run])) == [run]
+    false.write_text(false.read_text().replace("one", "two"))
+    assert batch._ended([run]) == {}
+
+
+def test_where_a_grid_fails_no_table_of_an_earlier_one_stays(shelf):
+    assert reproduce().returncode == 0
+    claim = CLAIM.format(name="01_true", interval=(0, 2), holds=False)
+    notebook(shelf / "notebooks" / "evidence" / "01_true.ipynb", claim=claim)
+    assert reproduce().returncode == 1
+    tables = shelf / "results/laptop"
+    assert not [name for name in batch.TABLES if (tables / name).exists()]
+    assert [name for name in batch.TABLES if (tables / "incomplete" / name).exists()]
+
+
+def test_sources_edited_while_a_run_is_at_work_make_it_run_again(shelf):
+    """Its record is newer than they are: clocks alone would not tell."""
+    claim = CLAIM.format(name="02_edits", interval=None, holds=True)
+    profile = shelf / "notebooks/profiles/laptop.yaml"
+    edit = f"open({str(profile)!r}, 'a').write('# edited once\\n')"
+    notebook(shelf / "notebooks" / "02_edits.ipynb", edit=edit, claim=claim)
+    reproduce()
+    assert "done 02_edits" in reproduce().stdout
+
+
+@pytest.mark.parametrize("change", ["other data", "a copy with the clock of before"])
+def test_other_data_or_sources_of_any_age_make_a_run_again(shelf, monkeypatch, change):
+    claim = CLAIM.format(name="02_data", interval=None, holds=True)
+    path = notebook(shelf / "notebooks" / "02_data.ipynb", claim=f"download = False{claim}")
+    assert reproduce().returncode == 0
+    assert "running" not in reproduce().stdout
+    if change == "other data":
+        monkeypatch.setenv("UNPAIRED_DATA", str(shelf))
+    else:
+        path.write_text(path.read_text().replace("is 02_data", "is it"))
+        os.utime(path, (1, 1))
+    assert [line for line in reproduce().stdout.splitlines() if line.startswith("running")] == [
+        "running 02_data, profile laptop, seed 0 ..."
+    ]
 
 
 def test_the_ledger_is_of_the_seeds_asked_for_and_not_of_what_lies_about(shelf):
-    assert reproduce("0 1").returncode == 0
+    assert reproduce("0 1 01 0").returncode == 0  # each once
     gathered = shelf / "results/laptop/CLAIMS.md"
     assert "Seeds: 0, 1." in gathered.read_text()
     assert reproduce("0").returncode == 0
@@ -259,7 +303,7 @@ def test_make_reproduce_plans_every_notebook(tmp_path):
         assert f"results/smoke/{name}/seed7.json" in plan.stdout
 
 
-def test_figures_come_from_the_laptop_profile_alone(shelf, capsys):
+def test_figures_come_from_the_laptop_profile_alone(shelf, capsys, monkeypatch):
     with pytest.raises(ValueError, match="^results/laptop: got no figures"):
         batch.figures()
     seed = shelf / "results/laptop/evidence/01_true/seed0"
@@ -277,6 +321,9 @@ def test_figures_come_from_the_laptop_profile_alone(shelf, capsys):
     names = sorted(path.name for path in (shelf / "figures").iterdir())
     assert names == ["01_new.svg", "claims.csv", "runs.csv"]
     assert (shelf / "CLAIMS.md").read_text() == "claims"
+    monkeypatch.setenv("SEEDS", "1 2")
+    with pytest.raises(ValueError, match="^SEEDS: got 1 2, accepted: 0 too, for its figures"):
+        batch.figures()
 
 
 def test_executed_in_place_a_notebook_is_tidy(tmp_path, capsys):
@@ -339,9 +386,11 @@ def test_progress_weighs_what_is_left_by_what_is_known(shelf, monkeypatch):
     Path(paths[0]).parent.mkdir(parents=True)
     Path(paths[0]).write_text('{"claims": []}')  # it is still at work
     assert batch._progress(runs, start) == ""
-    Path(paths[0]).write_text('{"claims": [], "run": {}}')
+    made = {"claims": [], "run": {"sources": batch.digest(*runs[0][:2])}}
+    Path(paths[0]).write_text(json.dumps(made))
     said = "1 of 2 runs have ended, about 6 min left"
     assert batch._progress(runs, start) in (said, said.replace("6", "7"))
     Path(paths[1]).parent.mkdir(parents=True)
-    Path(paths[1]).with_suffix(".failed.txt").write_text("why")
+    made["run"]["sources"] = batch.digest(*runs[1][:2])
+    Path(paths[1]).with_suffix(".failed.json").write_text(json.dumps(made))
     assert batch._progress(runs, start) == ""

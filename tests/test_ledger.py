@@ -17,9 +17,9 @@ ROOT = Path(__file__).parent.parent
 ITEMS = yaml.safe_load((ROOT / "notebooks" / "papers.yaml").read_text())
 
 
-def record(seed, value, holds=True, expected=1.0, interval=(0.0, 2.0), id="00.a"):
+def record(seed, value, holds=True, expected=1.0, interval=(0.0, 2.0), id="00.a", exact=False):
     claim = dict(id=id, sentence="a | b", number="it", paper="eq. 1", value=value)
-    claim |= dict(interval=interval, expected=expected, holds=holds, exact=False)
+    claim |= dict(interval=interval, expected=expected, holds=holds, exact=exact)
     run = dict(commit="c0ffee", clean=True, platform="Linux", processor="p", blas="b", seconds=7)
     return dict(notebook="00_test", parameters=dict(seed=seed), claims=[claim], run=run)
 
@@ -50,6 +50,16 @@ def test_more_seeds_narrow_the_ledger_and_one_false_run_makes_a_claim_false():
 def test_a_price_that_nothing_determined_once_is_undetermined():
     text = lines(record(0, 1.0), record(1, float("nan"), holds=False, interval=None))
     assert "it undetermined" in text and "1 of 2 runs" in text
+    assert "(interval 0 to 2)" not in text
+
+
+def test_a_claim_that_a_run_did_not_reach_is_not_held_there():
+    broken = record(1, 1.0, id="00.b")
+    rows = combined([record(0, 1.0), broken])
+    assert [(row["id"], row["held"], row["runs"]) for row in rows] == [
+        ("00.a", 1, 2),
+        ("00.b", 1, 2),
+    ]
 
 
 def laid(folder, records, shelf="evidence"):
@@ -115,7 +125,36 @@ def test_a_verdict_that_turned_is_an_exit_code(two, capsys):
 def test_claims_without_an_interval_are_judged_by_their_verdict(two, capsys):
     exact = [[record(0, value, interval=None)] for value in (1e-9, 5.0)]
     assert compare(*two(*exact)) == 0
-    assert "0 moved far" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("0 moved far, 1 judged by their verdict alone\n")
+    exact = [[record(seed, value * seed, exact=True) for seed in (0, 1)] for value in (1e-9, 5.0)]
+    assert compare(*two(*exact)) == 0
+    assert capsys.readouterr().out.endswith("0 moved far, 1 judged by their verdict alone\n")
+
+
+def test_one_seed_is_no_measure_for_another(two, capsys):
+    assert compare(*two([record(0, 1.0)], [record(1, 99.0)])) == 0
+    assert capsys.readouterr().out.endswith("1 judged by their verdict alone\n")
+
+
+def test_seeds_are_compared_by_the_standard_errors_of_their_means(two, capsys):
+    a = [record(seed, value) for seed, value in enumerate([0.0, 1.0, 2.0])]
+    b = [record(seed, value + 3.1 * (2 / 3) ** 0.5) for seed, value in enumerate([0.0, 1.0, 2.0])]
+    assert compare(*two(a, b)) == 0
+    assert "more than 3 standard errors, 3.1 standard errors apart" in capsys.readouterr().out
+
+
+def test_a_certain_change_is_far(two, capsys):
+    counts = [[record(seed, value) for seed in (0, 1)] for value in (3.0, 4.0)]
+    assert compare(*two(*counts)) == 0
+    assert "inf standard errors apart" in capsys.readouterr().out
+
+
+def test_what_there_is_of_a_grid_that_is_not_complete_is_compared_and_said(two, capsys):
+    a, b = two([record(0, 1.0)], [record(0, 1.0, holds=False)])
+    (b / "incomplete").mkdir()
+    (b / "claims.csv").rename(b / "incomplete" / "claims.csv")
+    assert compare(a, b) == 1
+    assert capsys.readouterr().out.startswith(f"{b} is not complete; these are the runs that left")
 
 
 def test_claims_of_one_side_are_counted(two, capsys):
