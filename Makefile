@@ -6,6 +6,7 @@ SEEDS ?= 0
 A ?= figures
 B ?= results/laptop
 OPTIONS ?=
+REPOSITORY ?=
 TORCH_INDEX ?=
 SHELL := /bin/bash
 PY := $(abspath $(VENV))/bin/python
@@ -18,11 +19,12 @@ override PROFILE := $(value PROFILE)
 override SEEDS := $(value SEEDS)
 override A := $(value A)
 override B := $(value B)
-export PROFILE SEEDS A B
+override REPOSITORY := $(value REPOSITORY)
+export PROFILE SEEDS A B REPOSITORY
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
-	@echo 'Variables: VENV PYTHON PROFILE SEEDS A B OPTIONS TORCH_INDEX; see README.md'
+	@echo 'Variables: VENV PYTHON PROFILE SEEDS A B OPTIONS REPOSITORY TORCH_INDEX; see README.md'
 
 lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 	@if [ "$$(id -u)" = 0 ] && [ -z "$(OPTIONS)" ]; then \

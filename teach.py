@@ -5,9 +5,12 @@
     python teach.py assignment   a course of nbgrader: course/source/<lesson>/
     python teach.py slides       a deck per lesson, which needs no network: slides/<lesson>.html
 
-Each folder is written anew, below the current one; marks in course/ are left in peace.
+Each folder is written anew, below the current one; marks in course/ are left in peace. Where the
+environment variable REPOSITORY is the address of the repository, student and solutions begin with a
+cell that fetches lib where it is missing: such a notebook runs in Colab by itself.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 
-from lib.parameters import notebooks
+from lib.parameters import ParameterError, notebooks
 
 ROOT = Path(__file__).parent
 PACKED = ("CLAIMS.md", "LICENSE", "LICENSE-TEXT", "Makefile", "constraints.txt", "pyproject.toml")
@@ -39,6 +42,15 @@ Begin with notebooks/00_start_here.ipynb. Links to `evidence/` lead to notebooks
 repository, which are not in here.
 
 Code: MIT (LICENSE). Prose and figures: CC BY 4.0 (LICENSE-TEXT).
+"""
+FETCH = """import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("lib") is None:  # in Colab, say: fetch it, and what it needs (minutes)
+    !git clone --quiet --depth 1 {repository} unpaired
+    %pip install --quiet --editable "unpaired{extra}"
+    sys.path.insert(0, str(Path("unpaired").resolve()))
 """
 COURSE = """c = get_config()
 c.CourseDirectory.course_id = "unpaired"
@@ -68,9 +80,17 @@ def solutions():
 
 def hand_out(folder, change):
     """Write the lessons, each after `change`, without outputs to `folder` and to `folder`.zip."""
+    repository = os.environ.get("REPOSITORY", "")
+    if not re.fullmatch(r"((https|file)://[\w.~/-]+)?", repository):
+        accepted = "the address that git clones, as in https://example.org/unpaired.git"
+        raise ParameterError(f"REPOSITORY: got {repository!r}, accepted: {accepted}")
     shutil.rmtree(folder, ignore_errors=True)
     for name, notebook in lessons().items():
         change(notebook)
+        if repository:
+            extra = "[real]" if name.startswith("11") else ""
+            fetch = FETCH.format(repository=repository, extra=extra).rstrip()
+            notebook.cells.insert(1, nbformat.v4.new_code_cell(fetch, id="fetch"))
         write(notebook, Path(folder, f"{name}.ipynb"))
     with zipfile.ZipFile(f"{folder}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("unpaired/README.md", BEGIN)
@@ -94,10 +114,10 @@ def solve(notebook):
 
 
 def write(notebook, path):
-    """Write a notebook without outputs; of the metadata only tags, nbgrader's and the kernel."""
+    """Write a notebook without outputs; of the metadata only tags, folds, marks and the kernel."""
     from nbconvert.preprocessors import ClearMetadataPreprocessor, ClearOutputPreprocessor
 
-    kept = dict(preserve_cell_metadata_mask={"tags", "nbgrader"})
+    kept = dict(preserve_cell_metadata_mask={"tags", "jupyter", "nbgrader"})
     kept |= dict(preserve_nb_metadata_mask={"kernelspec"})
     ClearOutputPreprocessor().preprocess(notebook, {})
     ClearMetadataPreprocessor(**kept).preprocess(notebook, {})
@@ -244,4 +264,7 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    COMMANDS[sys.argv[1]]()
+    try:
+        COMMANDS[sys.argv[1]]()
+    except ParameterError as error:
+        sys.exit(str(error))

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -70,6 +71,34 @@ def test_a_zip_runs_in_an_empty_folder(handouts, tmp_path):
     NotebookClient(notebook, timeout=100, resources={"metadata": {"path": root}}).execute()
     assert notebook.cells[1].outputs[0].text.startswith(str(root))
     assert notebook.cells[-1].outputs[0].text.startswith("open: write best_angle")
+
+
+def test_with_an_address_a_notebook_fetches_what_it_needs(tmp_path):
+    """Its first cell, in an environment with every package but ours, as Colab is after pip."""
+    command = [sys.executable, ROOT / "teach.py", "student"]
+    environment = {**os.environ, "REPOSITORY": f"file://{ROOT}"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=100)
+    lesson = nbformat.read(tmp_path / "student" / "11_bring_your_own.ipynb", as_version=4)
+    fetch = lesson.cells[1].source
+    assert "[real]" in fetch
+    (tmp_path / "fetch.ipy").write_text(f"{fetch}\nimport lib; print(lib.__file__)\n")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    packages = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    (packages / "packages.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    for _ in range(2):  # the second time everything is there
+        run = [tmp_path / "venv/bin/python", "-m", "IPython", "fetch.ipy"]
+        said = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert said.stdout.splitlines()[-1] == str(tmp_path / "unpaired/lib/__init__.py"), said
+    assert "fatal" not in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("address", ["git@example.org:unpaired.git", "https://a.b/c;ls", "x"])
+def test_an_address_that_git_does_not_clone_alone_is_refused(tmp_path, address):
+    command = [sys.executable, ROOT / "teach.py", "student"]
+    environment = {**os.environ, "REPOSITORY": address}
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.returncode == 1 and not list(tmp_path.iterdir())
+    assert said.stderr.startswith(f"REPOSITORY: got {address!r}, accepted: the address")
 
 
 def test_both_zips_hold_the_same_but_for_the_notebooks(handouts, tmp_path):
@@ -222,7 +251,7 @@ def agenda(chapter):
 
 def test_every_lesson_has_its_chapter():
     assert list(chapters()) == [name[:2] for name in LESSONS]
-    assert len(TEACHING.splitlines()) <= 460
+    assert len(TEACHING.splitlines()) <= 480
     for plan, minutes in [("90 minutes", 90), ("One day", 360)]:
         text = TEACHING.split(f"**{plan}")[1].split("\n\n**")[0]
         assert sum(int(row[0]) for row in rows(text) if row[0].isdigit()) == minutes
