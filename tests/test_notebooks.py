@@ -155,6 +155,40 @@ def test_a_lesson_asks_and_answers(name):
 
 
 @each_lesson
+def test_what_gives_an_answer_away_is_folded(name):
+    notebook = read(name)
+    for cell in tagged(notebook, "reveal"):
+        assert cell.metadata.jupyter.outputs_hidden, cell.id
+        assert "plots.show(" not in cell.source or cell.metadata.jupyter.source_hidden, cell.id
+    for cell in code_cells(notebook):
+        solves = re.match(r"# Solves exercises? .*; open it last\.", cell.source)
+        assert not solves or cell.metadata.jupyter.source_hidden, cell.id
+
+
+@each_lesson
+def test_students_lose_nothing_but_solutions(name):
+    for cell in tagged(read(name), "answer"):
+        assert re.fullmatch(
+            r"(?s)<details><summary><b>Solution</b></summary>.*</details>", cell.source
+        )
+        assert cell.source.count("</details>") == 1
+
+
+@each_lesson
+def test_no_open_cell_has_a_line_of_a_solution(name):
+    notebook = read(name)
+    shown = [c for c in notebook.cells if not c.metadata.get("jupyter", {}).get("source_hidden")]
+    for answer in tagged(notebook, "answer"):
+        at = notebook.cells.index(answer)
+        given = [cell.source for cell in notebook.cells[:at]]  # what stands above, one may use
+        for line in re.search(r"```python\n(.*?)```", answer.source, re.DOTALL)[1].splitlines():
+            words = re.sub(r"^\s*(return|\w+ =) ", "", line).strip()
+            if len(words) >= 25 and not any(words in source for source in given):
+                below = [cell.id for cell in shown if cell is not answer and words in cell.source]
+                assert not below, words
+
+
+@each_lesson
 def test_nothing_of_the_bookkeeping_is_in_a_lesson(name):
     source = "\n".join(cell.source for cell in code_cells(read(name)))
     assert not re.search(r"functools|\bcache\b|hashlib|json|digest", source)
