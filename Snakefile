@@ -48,7 +48,7 @@ def minutes(wildcards, attempt):
 
 
 def megabytes(wildcards, attempt):
-    """Of a cluster's node: twice the most that was measured, 1,664, and Snakemake's own."""
+    """Of a cluster's node: twice the most that was measured, 1,893, and Snakemake's own."""
     return attempt * (4000 if wildcards.profile in ("smoke", "laptop") else 8000)
 
 
