@@ -168,6 +168,7 @@ def reproduce(*options):
             _cancel_left()
         pipe = subprocess.PIPE
         grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
+        print(os.getpid(), grid.pid, file=lock, flush=True)
         said = set()  # what a cluster refuses, it refuses for every job
         for line in grid.stderr:
             if STEP.match(line):
@@ -409,14 +410,16 @@ def _lock():
     import fcntl  # here, as Windows has none, and no make reproduce either
 
     Path("results").mkdir(exist_ok=True)
-    stream = open("results/.lock", "w")
+    stream = open("results/.lock", "a+")  # to append keeps what another one wrote
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        accepted = "one at a time; wait for it or stop it"
+        stream.seek(0)
+        accepted = f"one at a time; wait for it or stop it (kill {stream.read().strip()})"
         raise ParameterError(
             f"results: got another run at work here, accepted: {accepted}"
         ) from None
+    stream.truncate(0)
     return stream
 
 

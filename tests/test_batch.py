@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -249,7 +250,10 @@ def test_after_a_kill_the_same_command_goes_on_and_two_at_once_are_refused(shelf
     refused = reproduce()
     assert refused.returncode == 1
     words = "results: got another run at work here, accepted: one at a time; wait for it or stop it"
-    assert refused.stderr.strip() == words
+    said, named = refused.stderr.strip().split(" (kill ")
+    assert said == words
+    pids = [int(pid) for pid in named.rstrip(")").split()]
+    assert pids[0] == first.pid and psutil.Process(pids[1]).ppid() == first.pid
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     claim = CLAIM.format(name="02_slow", interval=None, holds=True)
