@@ -1,5 +1,8 @@
 # The grid: every notebook x every seed, for one profile. `make reproduce` calls it.
+import os
 import sys
+import threading
+import time
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +37,17 @@ MINUTES = {  # of profile laptop on one core, with nothing in the cache; 10 for 
 }
 sources = cache(digest)  # a run is repeated where they are others, whatever clocks say
 RECORDS = expand(PATTERN, profile=PROFILE, notebook=NOTEBOOKS, seed=SEEDS)
+
+
+def die_with(parent):
+    """Nobody reads what Snakemake says when batch.py was killed; at a failure it would hang."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if os.environ.get("GRID") == str(os.getppid()):  # batch.py started it
+    threading.Thread(target=die_with, args=(os.getppid(),), daemon=True).start()
 
 
 wildcard_constraints:

@@ -166,8 +166,10 @@ def reproduce(*options):
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
         if cluster and not dry:
             _cancel_left()
-        pipe = subprocess.PIPE
-        grid = subprocess.Popen(command, stderr=pipe, text=True, pass_fds=[lock.fileno()])
+        environment = {**os.environ, "GRID": str(os.getpid())}  # with which it is to end
+        grid = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, pass_fds=[lock.fileno()], env=environment
+        )
         print(os.getpid(), grid.pid, file=lock, flush=True)
         said = set()  # what a cluster refuses, it refuses for every job
         for line in grid.stderr:

@@ -263,6 +263,20 @@ def test_after_a_kill_the_same_command_goes_on_and_two_at_once_are_refused(shelf
     assert again.stdout.splitlines()[-2].startswith("Up to date")
 
 
+def test_what_a_killed_grid_started_ends_with_it(shelf):
+    """Snakemake too: at the next failure it would wait for ever, and keep the lock."""
+    notebook(shelf / "notebooks" / "02_slow.ipynb", claim="import time; time.sleep(100)")
+    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop"}
+    command = [sys.executable, "batch.py", "reproduce"]
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert any("running 02_slow" in line for line in first.stdout)
+    started = psutil.Process(first.pid).children(recursive=True)
+    assert len(started) >= 2
+    first.kill()
+    first.communicate(timeout=60)
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+
+
 @pytest.mark.parametrize(
     "seeds, profile, words",
     [
