@@ -234,8 +234,7 @@ def _said_on_node(copy, log):
 
 def _ended(runs):
     """{run: (path, record)} of the runs that have ended, well or not, with today's sources."""
-    today = {run[:2]: None for run in runs}
-    today = {key: digest(*key) for key in today}
+    today = {which: digest(*which) for which in {run[:2] for run in runs}}
     ended = {}
     for notebook, profile, seed in runs:
         stem = Path("results", profile, notebook, f"seed{seed}")
@@ -288,8 +287,8 @@ def _summary(runs, profile, code):
     ended = _ended(runs)
     reasons = [r["run"]["reason"] for _, r in ended.values() if "reason" in r["run"]]
     missing = len(runs) - len(ended)
-    print(f"\nNot complete: of {len(runs)} runs {len(reasons)} failed, {missing} did not end.")
-    print(*reasons, sep="\n")
+    said = f"\nNot complete: of {len(runs)} runs {len(reasons)} failed, {missing} did not end."
+    print(said, *reasons, sep="\n")
     records = [path for path, record in ended.values() if "claims" in record]
     if records:
         from ledger import gather
