@@ -36,11 +36,12 @@ lab: $(VENV)/.ready-base  ## open JupyterLab on the notebooks
 real: $(VENV)/.ready-real  ## install the encoders and drawings of lesson 11
 	@echo 'Encoders and drawings are installed; open 11 in JupyterLab: make lab'
 
+# -B: on a full disk Python leaves half a file of byte code, and stumbles over it later.
 reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into results/
-	@$(PY) batch.py reproduce
+	@$(PY) -B batch.py reproduce
 
 slurm: $(VENV)/.ready-slurm  ## the same as jobs of a SLURM cluster, see slurm/config.yaml
-	@$(PY) batch.py reproduce --workflow-profile slurm $(OPTIONS)
+	@$(PY) -B batch.py reproduce --workflow-profile slurm $(OPTIONS)
 
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop

@@ -34,6 +34,7 @@ from lib.parameters import ParameterError, notebooks, profile_parameters
 LIMITS = {"smoke": (120, 600), "laptop": (600, 3600)}  # seconds per cell, per run
 ENDS = (".ipynb", ".json", ".failed.json")  # of a run's files
 TABLES = ("CLAIMS.md", "claims.csv", "runs.csv")
+SPACE = 100  # MB that a grid needs at least
 LONG_LIMITS = (6 * 3600, 48 * 3600)  # of every other profile
 STEP = re.compile(r"\d+ of \d+ steps")  # what Snakemake prints when a run has ended
 CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs reaches the screen
@@ -154,6 +155,8 @@ def reproduce(*options):
     profile, seeds = os.environ.get("PROFILE", "laptop"), _seeds()
     for notebook in notebooks():
         profile_parameters(profile, notebook)
+    if short := _short_of_space():
+        raise ParameterError(short)
     command = [sys.executable, "-m", "snakemake", "--keep-going", "--nolock"]
     command += ["--rerun-incomplete", "--scheduler", "greedy"]  # by priority, then size of file
     cluster = "--workflow-profile" in options
@@ -193,6 +196,13 @@ def _seeds():
         accepted = 'whole numbers >= 0 with blanks between, as in SEEDS="0 1 2"'
         raise ParameterError(f"SEEDS: got {seeds!r}, accepted: {accepted}")
     return list(dict.fromkeys(str(int(seed)) for seed in seeds.split()))
+
+
+def _short_of_space():
+    """'' or, in one line, that the disk is full."""
+    free = shutil.disk_usage(".").free // 10**6
+    words = f"{Path.cwd()}: got {free} MB free, accepted: {SPACE} MB or more"
+    return words if free < SPACE else ""
 
 
 def _cancel_left():
@@ -295,7 +305,7 @@ def _summary(runs, profile, code):
 
         gather(folder / "incomplete", *records)
         print(f"Tables of the {len(records)} runs that left a record: {folder}/incomplete/.")
-    print("The same command runs only what is missing.")
+    print(_short_of_space() or "The same command runs only what is missing.")
 
 
 def gather(profile, *seeds):

@@ -158,4 +158,4 @@ def test_without_slurm_the_grid_refuses_in_one_line(shelf, monkeypatch):  # noqa
 def test_make_slurm_is_the_grid_with_the_profile():
     make = ["make", "-n", "-o", ".venv/.ready-slurm", "slurm"]
     said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True).stdout.split()
-    assert said[1:] == ["batch.py", "reproduce", "--workflow-profile", "slurm"]
+    assert said[1:] == ["-B", "batch.py", "reproduce", "--workflow-profile", "slurm"]

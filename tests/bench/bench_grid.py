@@ -3,7 +3,7 @@
     python tests/bench/bench_grid.py [times] [seed]
 
 Killed (SIGKILL): make, batch.py, Snakemake, papermill, a kernel; and `rm -r results`; 10 times
-each, of seed 0, unless told otherwise. Then a disk that is full, where root may mount one. After
+each, of seed 0, unless told otherwise. Then a disk that fills up, where root may mount one. After
 each the same command is given again. It must end well, with the same tables; or refuse, in one line
 that says to wait, until what survived has ended. Exit status 1 if it once does neither.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -126,17 +127,24 @@ def again(folder, limit=120):
 
 
 def full_disk(folder, expected):
-    """The grid on a disk without space, which then gets some: (lines said, exit status, same)."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder]
+    """A disk that fills up while the grid is at work, and then gets space: what was said, was it
+    well in the end; None where one may not mount a disk."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=150m", "none", folder]
     if subprocess.run(mount, capture_output=True).returncode:
         return None
     try:
         lay_out(folder)
-        free = shutil.disk_usage(folder).free
-        (folder / "ballast").write_bytes(b"0" * (free - 20_000))
-        first = finish(folder, start(folder))
+        child = subprocess.Popen(
+            COMMAND, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        while not alive(folder, "ipykernel_launcher"):
+            time.sleep(0.02)
+        with suppress(OSError):  # it takes what there is
+            (folder / "ballast").write_bytes(b"0" * shutil.disk_usage(folder).free)
+        said = child.communicate(timeout=300)[0].splitlines()
         (folder / "ballast").unlink()
-        return first, again(folder), tables(folder) == expected
+        _, code, line = again(folder)
+        return said[-2:], code == 0 and tables(folder) == expected
     finally:
         subprocess.run(["umount", "--lazy", folder])
 
