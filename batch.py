@@ -324,7 +324,12 @@ def compare(first, second):
 
 
 def figures():
-    """Copy the figures of seed 0 and the ledger of results/laptop to figures/ and CLAIMS.md."""
+    """Seed 0 into figures/ and CLAIMS.md; where SEEDS has more, tables of all into figures/seeds/.
+
+    What lessons say and their pictures show is of seed 0. More seeds say how often a claim holds.
+    """
+    from ledger import gather
+
     if "0" not in _seeds():
         raise ParameterError(f"SEEDS: got {' '.join(_seeds())}, accepted: 0 too, for its figures")
     source = Path("results/laptop")
@@ -335,9 +340,14 @@ def figures():
         stale.unlink()
     for picture in pictures:
         shutil.copy(picture, "figures")
-    for name in TABLES:
-        shutil.copy(source / name, "." if name == "CLAIMS.md" else "figures")
+    gather("figures", *(source / name / "seed0.json" for name in notebooks()))
+    Path("figures/CLAIMS.md").replace("CLAIMS.md")
     print(f"{len(pictures)} figures in figures/, the ledger in CLAIMS.md")
+    if _seeds() != ["0"]:
+        Path("figures/seeds").mkdir(exist_ok=True)
+        for name in ("claims.csv", "runs.csv"):
+            shutil.copy(source / name, "figures/seeds")
+        print(f"tables of seeds {' '.join(_seeds())} in figures/seeds/")
 
 
 def execute_in_place(*paths):

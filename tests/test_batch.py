@@ -334,24 +334,32 @@ def test_make_reproduce_plans_every_notebook(tmp_path):
         assert f"results/smoke/{name}/seed7.json" in plan.stdout
 
 
-def test_figures_come_from_the_laptop_profile_alone(shelf, capsys, monkeypatch):
+def test_figures_and_the_ledger_are_of_seed_0_and_tables_of_more_seeds_beside_them(
+    shelf, capsys, monkeypatch
+):
     with pytest.raises(ValueError, match="^results/laptop: got no figures"):
         batch.figures()
-    seed = shelf / "results/laptop/evidence/01_true/seed0"
-    seed.mkdir(parents=True)
-    (seed / "01_new.svg").write_text("new")
-    renamed = shelf / "results/laptop/evidence/01_renamed/seed0"
-    renamed.mkdir(parents=True)
-    (renamed / "01_old.svg").write_text("of a notebook that is gone")
-    (shelf / "results/laptop/CLAIMS.md").write_text("claims")
-    for name in ("claims.csv", "runs.csv"):
-        (shelf / "results/laptop" / name).write_text(name)
+    for seed in ("0", "3"):
+        assert batch.run("evidence/01_true", "laptop", seed) == 0
     (shelf / "figures").mkdir()
-    (shelf / "figures/01_stale.svg").write_text("stale")
+    for name in ("01_true/seed0/01_new", "01_true/seed3/01_other", "01_renamed/seed0/01_old"):
+        picture = shelf / "results/laptop/evidence" / f"{name}.svg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.touch()
+    (shelf / "figures/01_stale.svg").touch()
     batch.figures()
-    names = sorted(path.name for path in (shelf / "figures").iterdir())
-    assert names == ["01_new.svg", "claims.csv", "runs.csv"]
-    assert (shelf / "CLAIMS.md").read_text() == "claims"
+    names = {path.name for path in (shelf / "figures").iterdir()}
+    assert names == {"01_new.svg", "claims.csv", "runs.csv"}
+    batch.gather("laptop", "0", "3")  # the last step of a grid of two seeds
+    monkeypatch.setenv("SEEDS", "0 3")
+    batch.figures()
+    assert {path.name for path in (shelf / "figures").iterdir()} == {*names, "seeds"}
+    assert "Seeds: 0." in (shelf / "CLAIMS.md").read_text()
+    for folder, seeds in (("figures", ["0"]), ("figures/seeds", ["0", "3"])):
+        rows = csv.DictReader((shelf / folder / "runs.csv").read_text().splitlines())
+        assert [row["seed"] for row in rows] == seeds
+        rows = csv.DictReader((shelf / folder / "claims.csv").read_text().splitlines())
+        assert [row["seeds"] for row in rows] == [" ".join(seeds)]
     monkeypatch.setenv("SEEDS", "1 2")
     with pytest.raises(ValueError, match="^SEEDS: got 1 2, accepted: 0 too, for its figures"):
         batch.figures()
