@@ -60,10 +60,10 @@ def _judge_mismatch(mismatch):
         hint = f"{home:.3g} at home, {both:.3g} where both sides moved together."
         return "both", hint, "Compare the sides with each other, not with where they were."
     if moved < 2 * home:
-        hint = f"{home:.3g} at home, and hardly more where one side moved: {moved:.3g}."
-        return "one", hint, "Row i of x and row i of y are strangers: compare the two clouds."
+        hint = f"{home:.3g} at home, not twice that where one side has other shares: {moved:.3g}."
+        return "one", hint, "Take off what two alike clouds give, and compare how much lies where."
     if lacks < 2 * max(home, private, both):
-        hint = f"{home:.3g} at home, and hardly more where one side lacks half: {lacks:.3g}."
+        hint = f"{home:.3g} at home, not twice that where one side lacks half: {lacks:.3g}."
         return "lacks", hint, "Two clouds can have one mean: compare more of them."
     return ", ".join(f"{words} {value:.2g}" for words, value in values.items())
 
