@@ -156,9 +156,15 @@ def test_a_lesson_asks_and_answers(name):
 
 @each_lesson
 def test_what_gives_an_answer_away_is_folded(name):
-    notebook = read(name)
-    for cell in tagged(notebook, "reveal"):
-        assert cell.metadata.jupyter.outputs_hidden, cell.id
+    notebook, asked = read(name), False
+    for cell in notebook.cells:
+        if "reveal" in cell.metadata.get("tags", []):
+            assert cell.metadata.jupyter.outputs_hidden, cell.id
+            asked = True
+        elif cell.cell_type == "code":
+            assert not (asked and cell.outputs), f"{cell.id} shows what the answer below tells"
+        elif "<details>" in cell.source:
+            asked = False
     for cell in code_cells(notebook):
         if "# Solves exercise" in cell.source:
             assert cell.metadata.jupyter.source_hidden, cell.id
