@@ -971,7 +971,9 @@ JUDGED_WRONG = {  # exercise -> a word of the hint -> the mistake
         "moved together": lambda teacher, x, y: sum(
             np.linalg.norm(mean) for mean in means(*mapped(teacher, x, y))
         ),
-        "where one side has other shares": lambda teacher, x, y: cdist(*mapped(teacher, x, y)).mean(),
+        "where one side has other shares": lambda teacher, x, y: cdist(
+            *mapped(teacher, x, y)
+        ).mean(),
         "lacks half": lambda teacher, x, y: np.linalg.norm(
             np.subtract(*means(*mapped(teacher, x, y)))
         ),

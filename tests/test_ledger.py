@@ -176,6 +176,19 @@ def test_what_cannot_be_compared_is_one_line(two, tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_the_readme_counts_the_runs_of_more_seeds_in_which_claims_held():
+    claims = list(csv.DictReader((ROOT / "figures/seeds/claims.csv").read_text().splitlines()))
+    readme = (ROOT / "README.md").read_text()
+    for name in dict.fromkeys(claim["notebook"] for claim in claims):
+        rows = [claim for claim in claims if claim["notebook"] == name]
+        (seeds,) = {row["seeds"] for row in rows}
+        last = len(seeds.split()) - 1
+        assert seeds.split() == [str(seed) for seed in range(last + 1)]
+        held, runs = (sum(int(row[key]) for row in rows) for key in ("held", "runs"))
+        link = f"[{name}](notebooks/evidence/{name}.ipynb)"
+        assert f"| {link} | {len(rows)} | 0 to {last} | {held} of {runs} |" in readme
+
+
 # The papers, item by item
 
 
