@@ -48,6 +48,7 @@ CHATTER = re.compile(  # of Snakemake and of kernels; every other line of theirs
     r"|Rules claiming|For further error details"
     r"|message: SLURM-job '\d+' failed, SLURM status is: 'FAILED'"
 )
+PARENT = os.getppid()  # asked at once: it may be gone before there is something to stop
 ON_NODE = re.compile(r"\s+log: (results/\S+), (.*\.log) \(check log")  # of a run that failed there
 
 
@@ -402,8 +403,7 @@ def _limited(command, limit):
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    end, parent = time.monotonic() + limit, os.getppid()
-    errors = None
+    end, errors = time.monotonic() + limit, None
     try:
         while errors is None:
             try:
@@ -411,7 +411,7 @@ def _limited(command, limit):
             except subprocess.TimeoutExpired:
                 if time.monotonic() > end:
                     raise Stopped(f"no end of the run within {limit} s") from None
-                if os.getppid() != parent:
+                if os.getppid() != PARENT:
                     sys.exit("whoever asked for this run is gone")
     finally:
         if process.poll() is None:

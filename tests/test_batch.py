@@ -277,9 +277,17 @@ def test_a_full_disk_is_named(shelf, monkeypatch, capsys):
 
 
 def test_what_a_killed_grid_started_ends_with_it(shelf):
-    """Snakemake too: at the next failure it would wait for ever, and keep the lock."""
+    """Snakemake too: at the next failure it would wait for ever, and keep the lock.
+
+    A slow `git` keeps the run from its kernel until Snakemake is gone.
+    """
     notebook(shelf / "notebooks" / "02_slow.ipynb", claim="import time; time.sleep(100)")
-    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop"}
+    git = shelf / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\nsleep 5\n")
+    git.chmod(0o755)
+    path = f"{git.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "SEEDS": "0", "PROFILE": "laptop", "PATH": path}
     command = [sys.executable, "batch.py", "reproduce"]
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert any("running 02_slow" in line for line in first.stdout)
