@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from functools import cache
-from pathlib import Path
 
 from batch import digest
 from lib.parameters import notebooks
@@ -73,10 +72,6 @@ rule all:
 
 
 rule run:
-    input:
-        notebook="notebooks/{notebook}.ipynb",
-        profile="notebooks/profiles/{profile}.yaml",
-        lib=sorted(map(str, Path("lib").glob("**/[!.]*.py"))),
     output:
         PATTERN,
     log:

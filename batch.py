@@ -25,11 +25,20 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 
 import psutil
+from platformdirs import user_cache_path
 
-from lib.parameters import ParameterError, notebooks, profile_parameters
+from lib.parameters import (
+    PACKAGES,
+    ParameterError,
+    check_names,
+    notebooks,
+    profile_parameters,
+)
 
 LIMITS = {"smoke": (120, 600), "laptop": (600, 3600)}  # seconds per cell, per run
 ENDS = (".ipynb", ".json", ".failed.json")  # of a run's files
@@ -77,8 +86,13 @@ def run(notebook, profile, seed):
     """
     from lib.claims import write_atomically
 
+    check_names([notebook], list(notebooks()), "notebook")
+    if not re.fullmatch(r"\d+", seed, re.ASCII):
+        raise ParameterError(f"seed: got {seed!r}, accepted: a whole number >= 0")
+    parameters = profile_parameters(profile, notebook)
     stem = Path("results", profile, notebook, f"seed{seed}")
     copy, out, failed = map(stem.with_suffix, ENDS)
+    parameters |= {"seed": int(seed), "out": str(out)}
     title = f"{notebook}, profile {profile}, seed {seed}"
     print(f"running {title} ...", flush=True)
     start = time.monotonic()
@@ -87,7 +101,6 @@ def run(notebook, profile, seed):
         old.unlink(missing_ok=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
     made = {"sources": digest(notebook, profile), **_machine()}  # before anybody edits them
-    parameters = {**profile_parameters(profile, notebook), "seed": int(seed), "out": str(out)}
     limits = LIMITS.get(profile, LONG_LIMITS)
     reason = execute(notebooks()[notebook], copy, parameters, *limits)
     made["seconds"] = round(time.monotonic() - start)
@@ -106,13 +119,23 @@ def run(notebook, profile, seed):
 
 
 def digest(notebook, profile):
-    """Of what shapes a run: its notebook, the profile, lib, and the place of real data."""
-    sources = [notebooks()[notebook], Path("notebooks/profiles", f"{profile}.yaml")]
-    sources += sorted(Path("lib").rglob("[!.]*.py"))  # editors leave hidden links
-    text = b"\0".join(path.read_bytes() for path in sources)
-    if b"download" in sources[0].read_bytes():
-        text += os.environ.get("UNPAIRED_DATA", "").encode()
-    return hashlib.sha256(text).hexdigest()[:16]
+    """Of what shapes a run: code of its notebook, profile, lib, packages, and real data found."""
+    cells = json.loads(notebooks()[notebook].read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    files = [Path("notebooks/profiles", f"{profile}.yaml"), *sorted(Path("lib").rglob("[!.]*.py"))]
+    parts = [*code, *(path.read_text() for path in files), *map(version, PACKAGES)]
+    if any("NotHere" in cell for cell in code):  # it looks for data, and does without
+        parts += _data()
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _data():
+    """What lies in the folders in which notebooks look for real data."""
+    cache = os.environ.get("UNPAIRED_CACHE") or user_cache_path("unpaired")
+    places = [Path(cache, "downloads"), Path(cache, "npm")]
+    if chosen := os.environ.get("UNPAIRED_DATA"):
+        places.append(Path(chosen))
+    return [str(path) for place in places for path in sorted(place.expanduser().glob("*"))]
 
 
 def _machine():
@@ -170,6 +193,8 @@ def reproduce(*options):
     with _lock() as lock:  # Snakemake inherits it, so that it is free when both are gone
         if cluster and not dry:
             _cancel_left()
+        if not dry:
+            _forget_old(runs)
         environment = {**os.environ, "GRID": str(os.getpid())}  # with which it is to end
         grid = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, pass_fds=[lock.fileno()], env=environment
@@ -188,6 +213,17 @@ def reproduce(*options):
     if not dry:
         _summary(runs, profile, code)
     return code
+
+
+def _forget_old(runs):
+    """Delete records that are not of today's sources, wherever they come from.
+
+    Snakemake knows the sources of what it made here, not of what was copied or half written.
+    """
+    ended = _ended(runs)
+    for notebook, profile, seed in runs:
+        if (notebook, profile, seed) not in ended:
+            Path("results", profile, notebook, f"seed{seed}.json").unlink(missing_ok=True)
 
 
 def _seeds():
@@ -325,11 +361,11 @@ def compare(first, second):
 
 
 def figures():
-    """Seed 0 into figures/ and CLAIMS.md; where SEEDS has more, tables of all into figures/seeds/.
+    """Seed 0 into figures/ and CLAIMS.md; where SEEDS has more, evidence into figures/seeds/.
 
     What lessons say and their pictures show is of seed 0. More seeds say how often a claim holds.
     """
-    from ledger import gather
+    from ledger import gather, merge
 
     if "0" not in _seeds():
         raise ParameterError(f"SEEDS: got {' '.join(_seeds())}, accepted: 0 too, for its figures")
@@ -345,10 +381,9 @@ def figures():
     Path("figures/CLAIMS.md").replace("CLAIMS.md")
     print(f"{len(pictures)} figures in figures/, the ledger in CLAIMS.md")
     if _seeds() != ["0"]:
-        Path("figures/seeds").mkdir(exist_ok=True)
-        for name in ("claims.csv", "runs.csv"):
-            shutil.copy(source / name, "figures/seeds")
-        print(f"tables of seeds {' '.join(_seeds())} in figures/seeds/")
+        evidence = [name for name in notebooks() if name.startswith("evidence/")]
+        merge("figures/seeds", *(source / n / f"seed{s}.json" for n in evidence for s in _seeds()))
+        print(f"seeds {' '.join(_seeds())} of the evidence in figures/seeds/")
 
 
 def execute_in_place(*paths):
@@ -358,6 +393,8 @@ def execute_in_place(*paths):
     convert += [f"--ExecutePreprocessor.timeout={cell_limit}", "--log-level", "ERROR"]
     convert += ["--ExecutePreprocessor.record_timing=False"]
     for path in paths or list(notebooks().values()):
+        if not Path(path).is_file():
+            raise ParameterError(f"{path}: got no such file, accepted: notebooks")
         print(f"executing {path} ...", flush=True)
         try:
             code, errors = _twice([*convert, str(path)], run_limit)
@@ -430,8 +467,12 @@ def _lock():
     """An open file in results/ that no other `reproduce` holds; the system frees it."""
     import fcntl  # here, as Windows has none, and no make reproduce either
 
-    Path("results").mkdir(exist_ok=True)
-    stream = open("results/.lock", "a+")  # to append keeps what another one wrote
+    try:
+        Path("results").mkdir(exist_ok=True)
+        stream = open("results/.lock", "a+")  # to append keeps what another one wrote
+    except OSError as error:
+        accepted = "a folder that can be written"
+        raise ParameterError(f"results: got {error.strerror}, accepted: {accepted}") from None
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -477,6 +518,17 @@ def _error(target, errors):
     return (errors.strip().splitlines() or ["no message"])[-1]
 
 
+def main(command="", *words):
+    """What the first lines of this file list."""
+    check_names([command], list(COMMANDS), "batch.py")
+    try:
+        signature(COMMANDS[command]).bind(*words)
+    except TypeError as error:
+        usage = next(line for line in __doc__.splitlines() if f"batch.py {command}" in line)
+        raise ParameterError(f"{command}: got {error}, accepted: {usage.strip()}") from None
+    return COMMANDS[command](*words)
+
+
 COMMANDS = {
     "reproduce": reproduce,
     "run": run,
@@ -488,8 +540,8 @@ COMMANDS = {
 
 if __name__ == "__main__":
     try:
-        sys.exit(COMMANDS[sys.argv[1]](*sys.argv[2:]))
-    except ValueError as error:
+        sys.exit(main(*sys.argv[1:]))
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on where it was")

@@ -42,13 +42,69 @@ missing is said. From notebooks/papers.yaml.
 
 def gather(folder, *paths):
     """Write claims.csv, runs.csv and CLAIMS.md of the records at `paths` into `folder`."""
-    runs = [(Path(path), json.loads(Path(path).read_text())) for path in paths]
+    runs = _runs(paths)
     claims = combined([record for _, record in runs])
     write_atomically(Path(folder) / "runs.csv", table(one_by_one(runs)))
     write_atomically(Path(folder) / "claims.csv", table(claims))
     evidence = {record["notebook"] for path, record in runs if "evidence" in path.parts}
     text = ledger([claim for claim in claims if claim["notebook"] in evidence])
     write_atomically(Path(folder) / "CLAIMS.md", text)
+
+
+def merge(folder, *paths):
+    """Bring runs.csv and claims.csv in `folder` up to date with the records at `paths`.
+
+    Every notebook has the seeds that it has. A notebook whose claims read otherwise than in the old
+    rows loses these: another notebook judged them.
+    """
+    folder = Path(folder)
+    runs = _runs(paths)
+    claims = combined([record for _, record in runs])
+    rows = _read_rows(table(one_by_one(runs)))
+    made = {(row["notebook"], row["seed"]) for row in rows}
+    if (folder / "claims.csv").exists():
+        old = _read_rows((folder / "claims.csv").read_text())
+        here = {name: _sentences(name, claims) for name, _ in made}
+        kept = {row["notebook"] for row in old}
+        kept -= {name for name, said in here.items() if said != _sentences(name, old)}
+        claims += [row for row in old if row["notebook"] in kept - {*here}]
+        rows += [
+            row
+            for row in _read_rows((folder / "runs.csv").read_text())
+            if row["notebook"] in kept and (row["notebook"], row["seed"]) not in made
+        ]
+    rows.sort(key=lambda row: (row["notebook"], int(row["seed"])))
+    write_atomically(folder / "runs.csv", table(rows))
+    write_atomically(folder / "claims.csv", table(combined(_records(rows, claims))))
+
+
+def _runs(paths):
+    """(path, record) of every path."""
+    for path in paths:
+        if not Path(path).exists():
+            raise ParameterError(f"{path}: got no such file, accepted: records of complete runs")
+    return [(Path(path), json.loads(Path(path).read_text())) for path in paths]
+
+
+def _sentences(notebook, claims):
+    return [(claim["id"], claim["sentence"]) for claim in claims if claim["notebook"] == notebook]
+
+
+def _records(rows, claims):
+    """The records of which `rows` of runs.csv were made, as far as `combined` asks."""
+    words = {claim["id"]: claim for claim in claims}
+    found = {}
+    for row in rows:
+        numbers = [float(row[name]) if row[name] else None for name in ("low", "high")]
+        claim = {name: float(row[name]) if row[name] else None for name in ("value", "expected")}
+        claim |= {name: row[name] == "True" for name in ("holds", "exact")}
+        claim["interval"] = None if None in numbers else numbers
+        run = found.setdefault((row["notebook"], int(row["seed"])), [])
+        run.append(words[row["id"]] | claim)
+    return [
+        {"notebook": notebook, "parameters": {"seed": seed}, "claims": run}
+        for (notebook, seed), run in found.items()
+    ]
 
 
 def one_by_one(runs):
@@ -60,7 +116,8 @@ def one_by_one(runs):
             low, high = claim["interval"] or (None, None)
             row = {"notebook": record["notebook"], "seed": record["parameters"]["seed"]}
             row |= {name: claim[name] for name in ("id", "value", "expected", "holds", "exact")}
-            rows.append({**row, "low": low, "high": high, **machine, "record": str(path)})
+            row |= {"low": low, "high": high, "judged": machine["commit"]}
+            rows.append({**row, **machine, "record": str(path)})
     return rows
 
 
@@ -99,6 +156,10 @@ def combined(records):
                 }
             )
     return rows
+
+
+def _read_rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def table(rows):
@@ -175,10 +236,13 @@ def compare(first, second):
     for name, one, other in ((first, a, b), (second, b, a)):
         alone = [id for id in one if id not in other]
         if alone:
-            print(f"only in {name}: {len(alone)} claims, the first {alone[0]}")
+            print(f"only in {name}: {' '.join(alone)}")
     alone = sum(apart[id] is None for id in both)
     words = f", {alone} judged by their verdict alone" if alone else ""
     print(f"{len(both)} claims in both: {len(turned)} turned, {len(far)} moved far{words}")
+    if alone < len(both) and not far:
+        most = max(both, key=lambda id: apart[id] or 0)
+        print(f"the farthest: {most}, {apart[most] or 0:.1f} standard errors")
     if not both:
         accepted = "claims.csv of the same notebooks"
         raise ParameterError(f"compare: got no claim that is in both, accepted: {accepted}")
@@ -189,8 +253,9 @@ def distance(a, b):
     """How far two values of a claim are apart, in standard errors of the difference.
 
     Of several seeds a standard error is that of their mean; of one it is a quarter of the run's
-    interval. None for exact claims, for what has no interval, and where one seed meets others: its
-    interval does not say how seeds differ.
+    interval (too much where that has few draws or a higher level than 95 %). None for exact claims,
+    for what has no interval, and where one seed meets others: its interval does not say how seeds
+    differ.
     """
     errors = [standard_error(claim) for claim in (a, b)]
     one = a["seeds"] != b["seeds"] and 1 in (len(claim["seeds"].split()) for claim in (a, b))
@@ -218,8 +283,10 @@ def _read(path):
             path = part / "claims.csv"
             print(f"{folder} is not complete; these are the runs that left a record: {part}")
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = _read_rows(path.read_text(encoding="utf-8"))
         for row in rows:
+            if missing := {"sentence", "number", "paper", "seeds"} - {*row}:
+                raise KeyError(*missing)
             for name in ("value", "low", "high", "expected", "held", "runs"):
                 row[name] = float(row[name]) if row[name] else None
             row["held"], row["runs"] = int(row["held"]), int(row["runs"])

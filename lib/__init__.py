@@ -24,12 +24,12 @@ uml              training many seeds of a network side by side
 recordings       spoken digits from a folder, pinned by their content
 cells            SNARE-seq from a folder, pinned by its content
 groceries        photographs of groceries with names and descriptions, likewise
+parameters       a notebook's parameters, checked; profiles
 claims           what a notebook finds, judged, shown, recorded
 files            a user's pictures and texts, features of millions of them on the disk
 hub              anybody's frozen encoders, behind the same `encode` as ours
 concepts         real drawings with real names, from the package index
 takehome         a folder with few pairs, a closed form, a search
-parameters       a notebook's parameters, checked; profiles
 plots            one style, captions, sliders
 drawings         the drawings that explain
 

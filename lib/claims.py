@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from IPython.display import display
 
+from lib.parameters import PACKAGES
 from lib.validation import invalid
 
-PACKAGES = ("numpy", "scipy", "torch", "POT", "scikit-learn", "transformers", "papermill")
 HOLDS, FAILS = "✓", "✗"
 
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+PACKAGES = ("numpy", "scipy", "torch", "POT", "scikit-learn", "transformers", "papermill")
 
 
 class ParameterError(ValueError):
@@ -82,15 +83,24 @@ def profile_parameters(profile, notebook):
     profiles = sorted(path.stem for path in (NOTEBOOKS / "profiles").glob("*.yaml"))
     if profile not in profiles:
         raise ParameterError(f"PROFILE: got {profile!r}, accepted: {', '.join(profiles)}")
-    text = (NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()
-    sections = yaml.safe_load(text) or {}
-    check_names(sections, list(notebooks()), f"profile {profile}")
+    where = f"profile {profile}"
+    try:
+        sections = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text()) or {}
+    except yaml.YAMLError as error:
+        got = " ".join(str(error).split())
+        raise ParameterError(f"{where}: got {got}, accepted: a file in YAML") from None
+    check_names(sections, list(notebooks()), where)
     chosen = sections.get(notebook) or {}
+    if not isinstance(chosen, dict):
+        raise ParameterError(f"{where}, {notebook}: got {chosen!r}, accepted: lines 'name: value'")
+    if given := {"seed", "out"} & {*chosen}:  # every run has its own
+        got, accepted = ", ".join(sorted(given)), 'other names; seeds are given as in SEEDS="0 1 2"'
+        raise ParameterError(f"{where}, {notebook}: got {got}, accepted: {accepted}")
     if chosen:
         from papermill import inspect_notebook  # here: it loads slowly, and no notebook needs it
 
         accepted = list(inspect_notebook(str(notebooks()[notebook])))
-        check_names(chosen, accepted, f"profile {profile}, {notebook}")
+        check_names(chosen, accepted, f"{where}, {notebook}")
     return chosen
 
 

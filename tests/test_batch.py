@@ -208,20 +208,57 @@ def test_sources_edited_while_a_run_is_at_work_make_it_run_again(shelf):
     assert "done 02_edits" in reproduce().stdout
 
 
-@pytest.mark.parametrize("change", ["other data", "a copy with the clock of before"])
-def test_other_data_or_sources_of_any_age_make_a_run_again(shelf, monkeypatch, change):
+def begun(grid):
+    return [line for line in grid.stdout.splitlines() if line.startswith("running")]
+
+
+def data(shelf):
+    """A notebook that uses real data where they are."""
     claim = CLAIM.format(name="02_data", interval=None, holds=True)
-    path = notebook(shelf / "notebooks" / "02_data.ipynb", claim=f"download = False{claim}")
+    words = f"from lib.recordings import NotHere\n{claim}"
+    return notebook(shelf / "notebooks" / "02_data.ipynb", claim=words)
+
+
+CHANGES = [
+    "other data",
+    "downloaded data",
+    "a copy with the clock of before",
+    "a record from elsewhere",
+    "half a record",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_data_or_sources_of_any_age_make_a_run_again(shelf, monkeypatch, change):
+    monkeypatch.setenv("UNPAIRED_CACHE", str(shelf / "cache"))
+    path = data(shelf)
     assert reproduce().returncode == 0
-    assert "running" not in reproduce().stdout
+    assert not begun(reproduce())
+    record = shelf / "results/laptop/02_data/seed0.json"
+    made = json.loads(record.read_text())
     if change == "other data":
         monkeypatch.setenv("UNPAIRED_DATA", str(shelf))
-    else:
+    elif change == "downloaded data":
+        (shelf / "cache/downloads/fsdd").mkdir(parents=True)
+    elif change == "a copy with the clock of before":
         path.write_text(path.read_text().replace("is 02_data", "is it"))
         os.utime(path, (1, 1))
-    assert [line for line in reproduce().stdout.splitlines() if line.startswith("running")] == [
-        "running 02_data, profile laptop, seed 0 ..."
-    ]
+    else:  # Snakemake knows nothing of it
+        shutil.rmtree(shelf / ".snakemake")
+        run = {"run": made["run"] | {"sources": "others"}} if "elsewhere" in change else {"run": {}}
+        record.write_text(json.dumps(made | run))
+    assert begun(reproduce()) == ["running 02_data, profile laptop, seed 0 ..."]
+    assert not begun(reproduce())
+
+
+def test_to_read_a_notebook_makes_no_run_again(shelf):
+    path = data(shelf)
+    assert reproduce().returncode == 0
+    read = nbformat.read(path, as_version=4)
+    read.cells[1].outputs = [new_output("stream", text="what Jupyter writes")]
+    nbformat.write(read, path)
+    os.utime(path, (time.time() + 9, time.time() + 9))
+    assert not begun(reproduce())
 
 
 def test_the_ledger_is_of_the_seeds_asked_for_and_not_of_what_lies_about(shelf):
@@ -313,6 +350,35 @@ def test_the_grid_refuses_in_one_line(shelf, seeds, profile, words):
     assert refused.returncode == 1
     assert refused.stderr.startswith(words) and len(refused.stderr.splitlines()) == 1
     assert not (shelf / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "words, came",
+    [
+        ("", "batch.py: got unknown name '', accepted: reproduce, run"),
+        ("ledgre", "batch.py: got unknown name 'ledgre' (did you mean ledger?)"),
+        ("compare figures", "compare: got missing a required argument: 'second', accepted: python"),
+        ("run 01_true laptop 0", "notebook: got unknown name '01_true' (did you mean evidence/"),
+        ("run evidence/01_true huge 0", "PROFILE: got 'huge', accepted: laptop, smoke"),
+        ("run evidence/01_true laptop x", "seed: got 'x', accepted: a whole number >= 0"),
+        ("ledger laptop 5", "results/laptop/evidence/01_true/seed5.json: got no such file"),
+        ("notebooks nowhere.ipynb", "nowhere.ipynb: got no such file"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(shelf, words, came):
+    command = [sys.executable, "batch.py", *words.split()]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(came) and len(refused.stderr.splitlines()) == 1
+    assert not (shelf / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_one_line(shelf):
+    (shelf / "results").touch()
+    refused = reproduce()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("results: got File exists, accepted: a folder")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from ledger import combined, compare, gather, ledger
+from ledger import combined, compare, gather, ledger, merge
 from lib.parameters import NOTEBOOKS, ParameterError
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +65,9 @@ def test_a_claim_that_a_run_did_not_reach_is_not_held_there():
 def laid(folder, records, shelf="evidence"):
     paths = []
     for each in records:
-        path = folder / "laptop" / shelf / "00_test" / f"seed{each['parameters']['seed']}.json"
+        path = (
+            folder / "laptop" / shelf / each["notebook"] / f"seed{each['parameters']['seed']}.json"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(each))
         paths.append(path)
@@ -86,6 +88,37 @@ def test_tables_have_a_row_for_every_claim_and_every_run(tmp_path):
     ]
     assert runs[0]["commit"] == "c0ffee" and runs[0]["seconds"] == "7"
     assert "00.a" in (tmp_path / "out" / "CLAIMS.md").read_text()
+
+
+def test_more_seeds_join_the_tables_unless_the_claims_read_otherwise_now(tmp_path):
+    out = tmp_path / "seeds"
+
+    def tables(*records):
+        merge(out, *laid(tmp_path / "new", records))
+        return [
+            list(csv.DictReader((out / name).read_text().splitlines()))
+            for name in ("claims.csv", "runs.csv")
+        ]
+
+    one, other = record(0, 1.0), {**record(0, 5.0, id="01.a"), "notebook": "01_other"}
+    first = tables(one, other)
+    assert first == tables(one, other)
+    claims, runs = tables(record(2, 1.4, holds=False), record(0, 1.2))
+    assert [(row["value"], row["seeds"], row["held"]) for row in claims] == [
+        (repr((1.2 + 1.4) / 2), "0 2", "1"),
+        ("5.0", "0", "1"),
+    ]
+    assert [(row["seed"], row["value"]) for row in runs] == [
+        ("0", "1.2"),
+        ("2", "1.4"),
+        ("0", "5.0"),
+    ]
+    assert runs[0]["judged"] == runs[0]["commit"] == "c0ffee"
+    renamed = record(3, 1.0)
+    renamed["claims"][0]["sentence"] = "another"
+    claims, runs = tables(renamed)
+    assert [(row["seeds"], row["sentence"]) for row in claims] == [("3", "another"), ("0", "a | b")]
+    assert [row["seed"] for row in runs] == ["3", "0"]
 
 
 def test_lessons_are_in_the_tables_and_not_in_the_ledger(tmp_path):
@@ -114,7 +147,9 @@ def test_what_moved_is_named_in_standard_errors(two, capsys):
     assert out.endswith("1 claims in both: 0 turned, 1 moved far\n")
     a, b = two([record(0, 1.0)], [record(0, 1.0 + 2.9 * 8**0.5 / 4)])
     assert compare(a, b) == 0
-    assert capsys.readouterr().out == "1 claims in both: 0 turned, 0 moved far\n"
+    first, farthest = capsys.readouterr().out.splitlines()
+    assert first == "1 claims in both: 0 turned, 0 moved far"
+    assert farthest == "the farthest: 00.a, 2.9 standard errors"
 
 
 def test_a_verdict_that_turned_is_an_exit_code(two, capsys):
@@ -162,7 +197,7 @@ def test_claims_of_one_side_are_counted(two, capsys):
     more["claims"] += record(0, 1.0, id="00.b")["claims"]
     a, b = two([record(0, 1.0)], [more])
     assert compare(a / "claims.csv", b) == 0
-    assert f"only in {b}: 1 claims, the first 00.b" in capsys.readouterr().out
+    assert f"only in {b}: 00.b\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_one_line(two, tmp_path):

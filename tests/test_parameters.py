@@ -104,6 +104,14 @@ def test_profiles_refuse_unknown_profiles_notebooks_and_names(tmp_path, monkeypa
     profile.write_text("02_y: {}\n")
     with pytest.raises(ParameterError, match="profile tiny: got unknown name '02_y'"):
         profile_parameters("tiny", "01_x")
+    for text, came in (
+        ("01_x: 5\n", "profile tiny, 01_x: got 5, accepted: lines"),
+        ("01_x: {seed: 7, out: x}\n", "profile tiny, 01_x: got out, seed, accepted: other names"),
+        ("01_x: [\n", "profile tiny: got while parsing .*, accepted: a file in YAML$"),
+    ):
+        profile.write_text(text)
+        with pytest.raises(ParameterError, match=f"^{came}"):
+            profile_parameters("tiny", "01_x")
 
 
 def test_unknown_names_without_a_near_one():
