@@ -43,6 +43,9 @@ reproduce: $(VENV)/.ready-grid  ## run every notebook through papermill, into re
 slurm: $(VENV)/.ready-slurm  ## the same as jobs of a SLURM cluster, see slurm/config.yaml
 	@$(PY) -B batch.py reproduce --workflow-profile slurm $(OPTIONS)
 
+data: $(VENV)/.ready-base  ## download the real data that evidence 06, 11 and 12 can use
+	@$(PY) batch.py data
+
 figures: override PROFILE := laptop
 figures: reproduce  ## make figures/ and CLAIMS.md those of results/laptop
 	@$(PY) batch.py figures
@@ -103,5 +106,5 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(PIP) -e '$(if $(filter base,$*),.,.[$*])'
 	@touch $@
 
-.PHONY: help lab real reproduce slurm figures compare notebooks test browser book bench student \
+.PHONY: help lab real reproduce slurm data figures compare notebooks test browser book bench student \
   solutions assignment slides forget clean

@@ -6,6 +6,7 @@
     python batch.py figures                           figures/ and CLAIMS.md out of results/laptop
     python batch.py compare <a> <b>                   which claims moved from one grid to another
     python batch.py notebooks [<path> ...]            the committed notebooks, executed in place
+    python batch.py data                              real data for evidence 06, 11 and 12
 
 Nothing waits for ever: a cell and a run have a limit in seconds; what a limit or a dead kernel
 stopped is tried once more. A failure is one line: the notebook, the cell, what came.
@@ -407,6 +408,27 @@ def execute_in_place(*paths):
     return 0
 
 
+def data():
+    """Download into the cache the real data that some evidence can use; 1 where some fails."""
+    from lib import cells, concepts, groceries, recordings
+
+    sets = {
+        "spoken digits, 20 MB": lambda: recordings.spoken_digits(download=True),
+        "drawings of other hands, 60 MB": concepts.fetch,
+        "photographs of groceries, 130 MB": lambda: groceries.groceries(download=True),
+        "single cells, 1 MB": lambda: cells.snare(download=True),
+    }
+    failed = 0
+    for words, fetch in sets.items():
+        print(f"{words} ...", flush=True)
+        try:
+            fetch()
+        except (ValueError, OSError) as error:
+            print(error, flush=True)
+            failed = 1
+    return failed
+
+
 def tidy(path):
     """Leave out of a notebook what changes from run to run: widgets, prints in pieces, blanks."""
     import nbformat
@@ -536,6 +558,7 @@ COMMANDS = {
     "compare": compare,
     "figures": figures,
     "notebooks": execute_in_place,
+    "data": data,
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import batch
-from lib import parameters
+from lib import cells, concepts, groceries, parameters, recordings
 
 ROOT = Path(__file__).parent.parent
 CLAIM = """
@@ -371,6 +371,20 @@ def test_a_wrong_command_is_refused_in_one_line(shelf, words, came):
     assert refused.returncode == 1
     assert refused.stderr.startswith(came) and len(refused.stderr.splitlines()) == 1
     assert not (shelf / "results").exists()
+
+
+def test_data_that_cannot_be_had_are_one_line_and_the_others_are_fetched(monkeypatch, capsys):
+    asked = []
+
+    def refuse(**given):
+        raise recordings.NotHere("spoken digits: got no network, accepted: one")
+
+    monkeypatch.setattr(recordings, "spoken_digits", refuse)
+    for room, name in ((concepts, "fetch"), (groceries, "groceries"), (cells, "snare")):
+        monkeypatch.setattr(room, name, lambda **given: asked.append(given))
+    assert batch.data() == 1
+    assert asked == [{}, {"download": True}, {"download": True}]
+    assert "spoken digits: got no network, accepted: one\n" in capsys.readouterr().out
 
 
 def test_results_that_cannot_be_written_are_one_line(shelf):
