@@ -214,6 +214,9 @@ def test_a_page_opens_from_disk_on_a_phone(site, phone, name):
     assert phone.locator("mjx-merror").count() == 0
     broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).length"
     assert phone.evaluate(broken) == 0
+    phone.evaluate("document.querySelectorAll('div.math').forEach(m => m.scrollTo(-9, 0))")
+    begun_late = "[...document.querySelectorAll('div.math')].filter(m => m.scrollLeft < 0).length"
+    assert phone.evaluate(begun_late) == 0  # a wide formula begins at its beginning
 
 
 @in_browser
