@@ -12,6 +12,7 @@ from sphinx.util import logging
 GLOSSARY = "notebooks/00_start_here"
 ROW = re.compile(r"^\| (\*\*.+) \| (.+) \| ([\d, ]+) \|$", re.MULTILINE)
 TERM = re.compile(r"\*\*(.+?)\*\*")
+OTHERS = r"95 % \(?Student|\d heads|its plan \(|plans for"  # the same words, but other things
 EVERYDAY = {"block", "code", "design", "draw"}  # linked only where the glossary says "first in"
 FOLDED = {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}
 LOG = logging.getLogger(__name__)
@@ -64,14 +65,20 @@ class AltText(SphinxTransform):
 
 
 class GlossaryLinks(SphinxTransform):
-    """Link the first use of each term on a page to its row in the glossary."""
+    """Link the first use of each term on a page to its row in the glossary.
+
+    Not in TEACHING.md, where students are people and plans are timetables.
+    """
 
     default_priority = 120
 
     def apply(self):
+        if self.env.docname == "TEACHING":
+            return
         forms = _forms(self.app.srcdir / f"{GLOSSARY}.ipynb")
         longest_first = sorted(forms, key=len, reverse=True)
-        pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
+        terms = "|".join(map(re.escape, longest_first))
+        pattern = re.compile(rf"{OTHERS}|\b(?P<term>{terms})\b", re.IGNORECASE)
         number = (re.findall(r"/(\d\d)_", self.env.docname) or ["none"])[0]
         seen = set()
         for text in list(self.document.findall(nodes.Text)):
@@ -79,6 +86,8 @@ class GlossaryLinks(SphinxTransform):
                 continue
             parts, end = [], 0
             for found in pattern.finditer(text):
+                if not found["term"]:
+                    continue
                 term, meaning, first = forms[found[0].lower()]
                 everyday = term in EVERYDAY and not (number in first and found[0].islower())
                 if term in seen or everyday:

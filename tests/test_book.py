@@ -133,6 +133,13 @@ def test_first_uses_lead_into_the_glossary(soups):
     assert soups["notebooks/08_match_softly_with_transport"].select('a[href$="#term-klot"]')
 
 
+def test_people_and_distributions_are_no_terms(soups):
+    assert not soups["TEACHING"].select(".term")  # students are people there
+    words = {term.text for soup in soups.values() for term in soup.select(".term")}
+    assert "student" in words
+    assert "Student" not in words  # his intervals
+
+
 def test_broken_links_and_pictures_without_words_fail_with_a_line_each(tmp_path):
     name = "notebooks/00_start_here"
     lay_out(tmp_path, name)
